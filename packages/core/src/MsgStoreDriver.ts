@@ -1,0 +1,306 @@
+/**
+ * What a backend has to provide, and the one place that makes a `MsgStore` of it.
+ *
+ * A driver is small and dumb: its arguments are checked, defaults are filled in, and the time is an argument. What is the
+ * same for every backend (bounds, generated ids, the clock, copies, batches that carry oversized bodies, paging, metrics)
+ * is written once, in `makeStore`.
+ */
+import type { Option } from "effect"
+import { Array as Arr, Effect, Exit, Metric, Result, Stream } from "effect"
+import * as Arguments from "./internal/msg-store/arguments.ts"
+import { InvalidArgument } from "./InvalidArgument.ts"
+import type { Entry, MessageId } from "./Message.ts"
+import type {
+  AcknowledgedAndNext,
+  Limits,
+  MsgStore,
+  PeekRange,
+  Through,
+  WriteFailure,
+  WriteItem,
+  WriteOutcome
+} from "./MsgStore.ts"
+import type {
+  MsgStoreError,
+  QueueIdTaken,
+  QueueNotFound,
+  QueueSuspended,
+  SequenceNotAssigned,
+  Target
+} from "./MsgStoreError.ts"
+import type { QueueRecord, QueueStatus, SenderView } from "./Queue.ts"
+import { RecipientId, SenderId } from "./QueueId.ts"
+
+/** A message whose defaults are filled in. The driver owns `body`. */
+export interface StampedMessage {
+  readonly id: MessageId
+  readonly timestamp: number
+  readonly notify: boolean
+  readonly body: Uint8Array
+}
+
+/** A message and the queue it goes to. */
+export interface StampedItem {
+  readonly target: Target
+  readonly message: StampedMessage
+}
+
+/**
+ * One method per operation of the contract whose atomicity matters; `MsgStore` says what each means. All times are
+ * milliseconds since the epoch. An entry that is handed out belongs to the caller.
+ */
+export interface MsgStoreDriver {
+  readonly createQueue: (
+    queue: {
+      readonly recipientId: RecipientId
+      readonly senderId: SenderId
+      readonly quota: number | undefined
+      readonly status: QueueStatus
+    },
+    now: number
+  ) => Effect.Effect<QueueRecord, QueueIdTaken | MsgStoreError>
+  readonly getQueue: (recipientId: RecipientId) => Effect.Effect<QueueRecord, QueueNotFound | MsgStoreError>
+  readonly getSender: (senderId: SenderId) => Effect.Effect<SenderView, QueueNotFound | MsgStoreError>
+  readonly setQueueStatus: (
+    recipientId: RecipientId,
+    status: QueueStatus,
+    now: number
+  ) => Effect.Effect<QueueRecord, QueueNotFound | MsgStoreError>
+  readonly setQuota: (
+    recipientId: RecipientId,
+    quota: number | undefined,
+    now: number
+  ) => Effect.Effect<QueueRecord, QueueNotFound | MsgStoreError>
+  readonly deleteQueue: (recipientId: RecipientId, now: number) => Effect.Effect<number, QueueNotFound | MsgStoreError>
+  readonly write: (
+    item: StampedItem,
+    defaultQuota: number
+  ) => Effect.Effect<WriteOutcome, QueueNotFound | QueueSuspended | MsgStoreError>
+  /** One result per item, in the same order. */
+  readonly writeMany: (
+    items: ReadonlyArray<StampedItem>,
+    defaultQuota: number
+  ) => Effect.Effect<ReadonlyArray<Result.Result<WriteOutcome, QueueNotFound | QueueSuspended>>, MsgStoreError>
+  readonly peek: (recipientId: RecipientId) => Effect.Effect<Option.Option<Entry>, QueueNotFound | MsgStoreError>
+  /** Up to `limit` entries with a sequence above `after`, as long as their bodies fit `maxBytes`, but always the first. */
+  readonly peekBatch: (
+    recipientId: RecipientId,
+    range: { readonly limit: number; readonly after: bigint; readonly maxBytes: number }
+  ) => Effect.Effect<Array<Entry>, QueueNotFound | MsgStoreError>
+  readonly acknowledge: (
+    recipientId: RecipientId,
+    messageId: MessageId
+  ) => Effect.Effect<Option.Option<Entry>, QueueNotFound | MsgStoreError>
+  readonly acknowledgeAndPeek: (
+    recipientId: RecipientId,
+    messageId: MessageId
+  ) => Effect.Effect<AcknowledgedAndNext, QueueNotFound | MsgStoreError>
+  readonly acknowledgeThroughMessage: (
+    recipientId: RecipientId,
+    messageId: MessageId
+  ) => Effect.Effect<number, QueueNotFound | MsgStoreError>
+  readonly acknowledgeThroughSequence: (
+    recipientId: RecipientId,
+    sequence: bigint
+  ) => Effect.Effect<number, QueueNotFound | SequenceNotAssigned | MsgStoreError>
+  readonly size: (recipientId: RecipientId) => Effect.Effect<number, QueueNotFound | MsgStoreError>
+  readonly deleteExpired: (
+    recipientId: RecipientId,
+    before: number
+  ) => Effect.Effect<number, QueueNotFound | MsgStoreError>
+}
+
+const calls = Metric.counter("restante_msg_store_calls", {
+  description: "Calls of MsgStore operations, by operation and result",
+  incremental: true
+})
+
+/** Counts how calls of one operation end. The attributes hold no id: metrics are read by people who may not read queues. */
+const counted = (operation: string) => {
+  const succeeded = Metric.withAttributes(calls, { operation, result: "success" })
+  const failed = Metric.withAttributes(calls, { operation, result: "failure" })
+  return <A, E, R>(call: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.onExit(call, (exit) => Metric.update(Exit.isSuccess(exit) ? succeeded : failed, 1))
+}
+
+/** Reads the clock of the calling fiber, per call (spec 2.5). */
+const withClock = <A, E>(call: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.clockWith((clock) => call(Math.floor(clock.currentTimeMillisUnsafe())))
+
+/** Makes the call unless there is a problem with its arguments. */
+const unless = <P, A, E>(problem: P | undefined, call: () => Effect.Effect<A, E>): Effect.Effect<A, E | P> =>
+  problem === undefined ? call() : Effect.fail(problem)
+
+/** How often a generated id that is taken is drawn again (spec 2.2). */
+const redraws = 3
+
+/** The `MsgStore` of a driver. Fails with `InvalidArgument` when a limit is out of bounds. */
+export const makeStore = (
+  driver: MsgStoreDriver,
+  limits: Limits
+): Effect.Effect<MsgStore["Service"], InvalidArgument> =>
+  Effect.map(Arguments.limits(limits), (limits): MsgStore["Service"] => {
+    const { defaultQuota, maxBatchBytes, maxBatchItems, maxBodyBytes } = limits
+
+    /** Checks the recipient id, then calls; every operation of a reader starts with this. */
+    const byRecipient = <A extends ReadonlyArray<unknown>, B, E>(
+      operation: string,
+      call: (recipientId: RecipientId, ...rest: A) => Effect.Effect<B, E>
+    ) => {
+      const count = counted(operation)
+      return (recipientId: RecipientId, ...rest: A): Effect.Effect<B, E | InvalidArgument> =>
+        count(unless(Arguments.recipientId(recipientId), () => call(recipientId, ...rest)))
+    }
+
+    const draw = (
+      queue: { readonly quota: number | undefined; readonly status: QueueStatus },
+      ids: { readonly recipientId: RecipientId | undefined; readonly senderId: SenderId | undefined },
+      now: number,
+      attempt: number
+    ): Effect.Effect<QueueRecord, QueueIdTaken | InvalidArgument | MsgStoreError> =>
+      Effect.flatMap(
+        Effect.all([
+          ids.recipientId === undefined ? RecipientId.random : Effect.succeed(ids.recipientId),
+          ids.senderId === undefined ? SenderId.random : Effect.succeed(ids.senderId)
+        ]),
+        ([recipientId, senderId]) =>
+          Effect.catchTag(
+            driver.createQueue({ ...queue, recipientId, senderId }, now),
+            "QueueIdTaken",
+            (error) => ids[error.field] === undefined && attempt < redraws ? draw(queue, ids, now, attempt + 1) : error
+          )
+      )
+
+    const countGetQueue = counted("getQueue")
+    const countCreateQueue = counted("createQueue")
+    const countWrite = counted("write")
+    const countWriteMany = counted("writeMany")
+
+    function getQueue(
+      target: { readonly recipientId: RecipientId }
+    ): Effect.Effect<QueueRecord, QueueNotFound | InvalidArgument | MsgStoreError>
+    function getQueue(
+      target: { readonly senderId: SenderId }
+    ): Effect.Effect<SenderView, QueueNotFound | InvalidArgument | MsgStoreError>
+    function getQueue(
+      target: Target
+    ): Effect.Effect<QueueRecord | SenderView, QueueNotFound | InvalidArgument | MsgStoreError> {
+      const find = (): Effect.Effect<QueueRecord | SenderView, QueueNotFound | MsgStoreError> =>
+        "senderId" in target ? driver.getSender(target.senderId) : driver.getQueue(target.recipientId)
+      return countGetQueue(unless(Arguments.target(target, "target"), find))
+    }
+
+    const peekBatch = byRecipient("peekBatch", (recipientId, range: PeekRange) => {
+      const after = range.after ?? 0n
+      return unless(
+        Arguments.range(range.limit, after, maxBatchItems),
+        () => driver.peekBatch(recipientId, { limit: range.limit, after, maxBytes: maxBatchBytes })
+      )
+    })
+
+    return {
+      createQueue: (queue = {}) =>
+        countCreateQueue(unless(Arguments.newQueue(queue), () =>
+          withClock((now) =>
+            draw(
+              { quota: queue.quota, status: queue.status ?? "active" },
+              { recipientId: queue.recipientId, senderId: queue.senderId },
+              now,
+              0
+            )
+          ))),
+
+      getQueue,
+
+      setQueueStatus: byRecipient(
+        "setQueueStatus",
+        (recipientId, status: QueueStatus) =>
+          unless(Arguments.status(status), () => withClock((now) => driver.setQueueStatus(recipientId, status, now)))
+      ),
+
+      setQuota: byRecipient(
+        "setQuota",
+        (recipientId, quota: number | undefined) =>
+          unless(Arguments.quota(quota), () => withClock((now) => driver.setQuota(recipientId, quota, now)))
+      ),
+
+      deleteQueue: byRecipient(
+        "deleteQueue",
+        (recipientId) => withClock((now) => driver.deleteQueue(recipientId, now))
+      ),
+
+      write: (target, message) =>
+        countWrite(unless(
+          Arguments.target(target, "target") ??
+            Arguments.message(message, "message") ??
+            Arguments.bodySize(message, maxBodyBytes),
+          () => withClock((now) => driver.write({ target, message: Arguments.stamp(message, now) }, defaultQuota))
+        )),
+
+      writeMany: (items) =>
+        countWriteMany(withClock((now) => {
+          // An iterable may be read only once, and everything is checked before anything is copied.
+          const all: ReadonlyArray<WriteItem> = Array.from(items)
+          return unless(Arguments.batch(all, limits), () => {
+            const tooLarge = all.map((item) => Arguments.bodySize(item.message, maxBodyBytes))
+            const fitting = all.filter((_, i) => tooLarge[i] === undefined).map((item) => ({
+              target: item.target,
+              message: Arguments.stamp(item.message, now)
+            }))
+            const stored = fitting.length === 0 ? Effect.succeed([]) : driver.writeMany(fitting, defaultQuota)
+            return Effect.map(stored, (results) => {
+              let next = 0
+              return tooLarge.map((failure): Result.Result<WriteOutcome, WriteFailure> =>
+                failure === undefined ? Arr.getUnsafe(results, next++) : Result.fail(failure)
+              )
+            })
+          })
+        })),
+
+      peek: byRecipient("peek", driver.peek),
+
+      peekBatch,
+
+      acknowledge: byRecipient(
+        "acknowledge",
+        (recipientId, messageId: MessageId) =>
+          unless(Arguments.messageId(messageId), () => driver.acknowledge(recipientId, messageId))
+      ),
+
+      acknowledgeAndPeek: byRecipient(
+        "acknowledgeAndPeek",
+        (recipientId, messageId: MessageId) =>
+          unless(Arguments.messageId(messageId), () => driver.acknowledgeAndPeek(recipientId, messageId))
+      ),
+
+      acknowledgeThrough: byRecipient(
+        "acknowledgeThrough",
+        (recipientId, through: Through) =>
+          typeof through === "string"
+            ? unless<InvalidArgument, number, QueueNotFound | SequenceNotAssigned | MsgStoreError>(
+              Arguments.messageId(through),
+              () => driver.acknowledgeThroughMessage(recipientId, through)
+            )
+            : unless(
+              Arguments.sequence(through.sequence, "sequence"),
+              () => driver.acknowledgeThroughSequence(recipientId, through.sequence)
+            )
+      ),
+
+      size: byRecipient("size", driver.size),
+
+      deleteExpired: byRecipient(
+        "deleteExpired",
+        (recipientId, before: number) =>
+          unless(Arguments.time(before, "before"), () => driver.deleteExpired(recipientId, before))
+      ),
+
+      messages: (recipientId) =>
+        Stream.paginate(
+          0n,
+          (after: bigint) =>
+            Effect.map(peekBatch(recipientId, { limit: maxBatchItems, after }), (page) =>
+              [page, Arguments.nextPage(page)] as const)
+        )
+    }
+  })

@@ -1,0 +1,8 @@
+export { InvalidArgument } from "./InvalidArgument.ts"
+export * as Message from "./Message.ts"
+export { MessageId } from "./Message.ts"
+export * as MsgStore from "./MsgStore.ts"
+export * as MsgStoreDriver from "./MsgStoreDriver.ts"
+export * as MsgStoreError from "./MsgStoreError.ts"
+export * as Queue from "./Queue.ts"
+export { RecipientId, SenderId } from "./QueueId.ts"

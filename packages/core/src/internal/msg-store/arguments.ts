@@ -1,0 +1,153 @@
+/**
+ * The bounds of section 2 of the specification, checked before the store is contacted. A check answers the problem, or
+ * `undefined` if there is none. It stands in front of every operation, so it costs nanoseconds and builds nothing.
+ */
+import { Effect, Option, Result } from "effect"
+import { InvalidArgument } from "../../InvalidArgument.ts"
+import type { Entry, NewMessage } from "../../Message.ts"
+import { MessageId } from "../../Message.ts"
+import type { Limits, WriteItem } from "../../MsgStore.ts"
+import type { StampedMessage } from "../../MsgStoreDriver.ts"
+import type { Target } from "../../MsgStoreError.ts"
+import { MessageTooLarge } from "../../MsgStoreError.ts"
+import type { NewQueue, QueueStatus } from "../../Queue.ts"
+import { RecipientId, SenderId } from "../../QueueId.ts"
+
+type Problem = InvalidArgument | undefined
+
+const maxQuota = 2_147_483_647
+const hardBodyCap = 8_388_608
+const maxSequence = 2n ** 63n - 1n
+
+const idForm = "must be 1 to 64 bytes, written as unpadded base64url"
+const timeForm = "must be an integer number of milliseconds since the epoch, from 0 to 2^53 - 1"
+
+const isIntegerBetween = (value: unknown, minimum: number, maximum: number): boolean =>
+  Number.isSafeInteger(value) && Number(value) >= minimum && Number(value) <= maximum
+
+const integer = (value: unknown, field: string, minimum: number, maximum: number): Problem =>
+  isIntegerBetween(value, minimum, maximum)
+    ? undefined
+    : new InvalidArgument({ field, problem: `must be an integer from ${minimum} to ${maximum}` })
+
+export const recipientId = (id: unknown): Problem =>
+  RecipientId.is(id) ? undefined : new InvalidArgument({ field: "recipientId", problem: idForm })
+
+export const target = (target: Target, field: string): Problem => {
+  if ("senderId" in target) {
+    return SenderId.is(target.senderId)
+      ? undefined
+      : new InvalidArgument({ field: `${field}.senderId`, problem: idForm })
+  }
+  return RecipientId.is(target.recipientId)
+    ? undefined
+    : new InvalidArgument({ field: `${field}.recipientId`, problem: idForm })
+}
+
+export const messageId = (id: unknown, field = "messageId"): Problem =>
+  MessageId.is(id) ? undefined : new InvalidArgument({ field, problem: idForm })
+
+export const time = (value: unknown, field: string): Problem =>
+  isIntegerBetween(value, 0, Number.MAX_SAFE_INTEGER)
+    ? undefined
+    : new InvalidArgument({ field, problem: timeForm })
+
+export const sequence = (value: unknown, field: string): Problem =>
+  typeof value === "bigint" && value >= 0n && value <= maxSequence
+    ? undefined
+    : new InvalidArgument({ field, problem: "must be a bigint from 0 to 2^63 - 1" })
+
+export const status = (value: QueueStatus): Problem =>
+  value === "active" || value === "suspended"
+    ? undefined
+    : new InvalidArgument({ field: "status", problem: "must be 'active' or 'suspended'" })
+
+export const quota = (value: number | undefined): Problem =>
+  value === undefined ? undefined : integer(value, "quota", 0, maxQuota)
+
+export const range = (limit: number, after: bigint, maxBatchItems: number): Problem =>
+  integer(limit, "limit", 1, maxBatchItems) ?? sequence(after, "after")
+
+export const newQueue = (queue: NewQueue): Problem => {
+  const { senderId } = queue
+  if (queue.recipientId !== undefined && !RecipientId.is(queue.recipientId)) {
+    return new InvalidArgument({ field: "recipientId", problem: idForm })
+  }
+  if (senderId !== undefined && !SenderId.is(senderId)) {
+    return new InvalidArgument({ field: "senderId", problem: idForm })
+  }
+  // The two are of different types, and still may carry the same bytes.
+  if (senderId !== undefined && String(queue.recipientId) === String(senderId)) {
+    return new InvalidArgument({ field: "senderId", problem: "must differ from the recipientId" })
+  }
+  return quota(queue.quota) ?? (queue.status === undefined ? undefined : status(queue.status))
+}
+
+export const message = (message: NewMessage, field: string): Problem => {
+  if (!(message.body instanceof Uint8Array)) {
+    return new InvalidArgument({
+      field: `${field}.body`,
+      problem: "must be a Uint8Array; Message.fromText makes a message of a text"
+    })
+  }
+  return (message.id === undefined ? undefined : messageId(message.id, `${field}.id`)) ??
+    (message.timestamp === undefined ? undefined : time(message.timestamp, `${field}.timestamp`)) ??
+    (message.notify === undefined || typeof message.notify === "boolean"
+      ? undefined
+      : new InvalidArgument({ field: `${field}.notify`, problem: "must be a boolean" }))
+}
+
+export const bodySize = (message: NewMessage, maxBodyBytes: number): MessageTooLarge | undefined =>
+  message.body.length <= maxBodyBytes
+    ? undefined
+    : new MessageTooLarge({ size: message.body.length, limit: maxBodyBytes })
+
+export const batch = (items: ReadonlyArray<WriteItem>, limits: ResolvedLimits): Problem => {
+  if (items.length > limits.maxBatchItems) {
+    return new InvalidArgument({ field: "items", problem: `must be at most ${limits.maxBatchItems}` })
+  }
+  let bytes = 0
+  for (const [i, item] of items.entries()) {
+    const problem = target(item.target, `items[${i}].target`) ?? message(item.message, `items[${i}].message`)
+    if (problem !== undefined) return problem
+    if (item.message.body.length <= limits.maxBodyBytes) bytes += item.message.body.length
+  }
+  return bytes <= limits.maxBatchBytes
+    ? undefined
+    : new InvalidArgument({
+      field: "items",
+      problem: `must have bodies of at most ${limits.maxBatchBytes} bytes together`
+    })
+}
+
+/** Fills in the defaults and takes a copy of the body, so that the caller may go on using the array. */
+export const stamp = (message: NewMessage, now: number): StampedMessage => ({
+  id: message.id ?? MessageId.randomUnsafe(),
+  timestamp: message.timestamp ?? now,
+  notify: message.notify ?? false,
+  // Trap: `slice` of a Node Buffer is a view of the same memory, not a copy.
+  body: new Uint8Array(message.body)
+})
+
+/** Where the page after this one starts; none after the last. */
+export const nextPage = (page: ReadonlyArray<Entry>): Option.Option<bigint> => {
+  const last = page.at(-1)
+  return last === undefined ? Option.none() : Option.some(last.sequence)
+}
+
+export type ResolvedLimits = { readonly [K in keyof Limits]-?: NonNullable<Limits[K]> }
+
+export const limits = (limits: Limits): Effect.Effect<ResolvedLimits, InvalidArgument> => {
+  const maxBodyBytes = limits.maxBodyBytes ?? 65_536
+  const resolved = {
+    defaultQuota: limits.defaultQuota ?? 128,
+    maxBodyBytes,
+    maxBatchItems: limits.maxBatchItems ?? 1_000,
+    maxBatchBytes: limits.maxBatchBytes ?? hardBodyCap
+  }
+  const problem = integer(resolved.defaultQuota, "defaultQuota", 0, maxQuota) ??
+    integer(maxBodyBytes, "maxBodyBytes", 0, hardBodyCap) ??
+    integer(resolved.maxBatchItems, "maxBatchItems", 1, maxQuota) ??
+    integer(resolved.maxBatchBytes, "maxBatchBytes", maxBodyBytes, Number.MAX_SAFE_INTEGER)
+  return Effect.fromResult(problem === undefined ? Result.succeed(resolved) : Result.fail(problem))
+}

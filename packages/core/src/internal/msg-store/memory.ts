@@ -1,0 +1,167 @@
+/**
+ * The memory driver: a directory of `TxRef`s, one per queue, and one transaction per operation around a function of
+ * `mailbox.ts`.
+ *
+ * A ref is looked up in the directory in a transaction of its own, so that queues which come and go never make an
+ * operation on another queue run again. Whoever holds the ref of a queue that is deleted meanwhile finds the tombstone in
+ * it, not an orphan to write into.
+ */
+import { Effect, Option, Result, TxHashMap, TxRef } from "effect"
+import type { Entry } from "../../Message.ts"
+import type { WriteOutcome } from "../../MsgStore.ts"
+import type { MsgStoreDriver, StampedItem } from "../../MsgStoreDriver.ts"
+import type { Target } from "../../MsgStoreError.ts"
+import { QueueIdTaken, QueueNotFound, type QueueSuspended } from "../../MsgStoreError.ts"
+import type { QueueRecord } from "../../Queue.ts"
+import type { RecipientId, SenderId } from "../../QueueId.ts"
+import * as Fifo from "./fifo.ts"
+import * as Mailbox from "./mailbox.ts"
+
+/** A queue that was deleted keeps both ids reserved and nothing else. */
+interface Tombstone {
+  readonly deletedAt: number
+}
+
+type Slot = TxRef.TxRef<Mailbox.Mailbox | Tombstone>
+
+const isLive = (queue: Mailbox.Mailbox | Tombstone): queue is Mailbox.Mailbox => !("deletedAt" in queue)
+
+const record = (box: Mailbox.Mailbox): QueueRecord => {
+  const head = Fifo.peek(box.entries)
+  return {
+    recipientId: box.recipientId,
+    senderId: box.senderId,
+    ...(box.quota === undefined ? {} : { quota: box.quota }),
+    status: box.status,
+    size: box.entries.size,
+    latched: box.marker !== undefined,
+    ...(head === undefined ? {} : { firstSequence: head.sequence }),
+    nextSequence: box.nextSequence,
+    createdAt: box.createdAt,
+    updatedAt: box.updatedAt
+  }
+}
+
+/** A copy for the caller, who may change its bytes. A removed entry is nobody else's and needs none. */
+const handOut = (entry: Entry): Entry => ({ ...entry, body: new Uint8Array(entry.body) })
+
+export const make: Effect.Effect<MsgStoreDriver> = Effect.gen(function*() {
+  const byRecipient = yield* TxHashMap.empty<RecipientId, Slot>()
+  const bySender = yield* TxHashMap.empty<SenderId, Slot>()
+
+  const find = (target: Target) =>
+    "senderId" in target ? TxHashMap.get(bySender, target.senderId) : TxHashMap.get(byRecipient, target.recipientId)
+
+  /** Runs one transition on a live queue; the transition's own failures are values until the transaction is over. */
+  const change = <A, E>(
+    target: Target,
+    transition: (box: Mailbox.Mailbox) => Mailbox.Step<Result.Result<A, E>>
+  ): Effect.Effect<A, E | QueueNotFound> =>
+    Effect.flatMap(find(target), (slot) =>
+      Option.isNone(slot)
+        ? Effect.fail(new QueueNotFound({ target }))
+        : Effect.flatMap(
+          TxRef.modify(
+            slot.value,
+            (queue): [Result.Result<A, E | QueueNotFound>, Mailbox.Mailbox | Tombstone] =>
+              isLive(queue) ? transition(queue) : [Result.fail(new QueueNotFound({ target })), queue]
+          ),
+          Effect.fromResult
+        ))
+
+  /** `change` for a transition that cannot fail. */
+  const update = <A>(recipientId: RecipientId, transition: (box: Mailbox.Mailbox) => Mailbox.Step<A>) =>
+    change({ recipientId }, (box) => {
+      const [answer, next] = transition(box)
+      return [Result.succeed(answer), next]
+    })
+
+  const read = <A>(target: Target, look: (box: Mailbox.Mailbox) => A): Effect.Effect<A, QueueNotFound> =>
+    Effect.flatMap(find(target), (slot) =>
+      Option.isNone(slot)
+        ? Effect.fail(new QueueNotFound({ target }))
+        : Effect.flatMap(TxRef.get(slot.value), (queue) =>
+          isLive(queue) ? Effect.succeed(look(queue)) : Effect.fail(new QueueNotFound({ target }))))
+
+  const writeItem = (item: StampedItem, defaultQuota: number) =>
+    change(item.target, (box) => Mailbox.write(box, item.message, defaultQuota))
+
+  return {
+    createQueue: (queue, now) =>
+      Effect.gen(function*() {
+        const own = yield* TxHashMap.get(byRecipient, queue.recipientId)
+        if (Option.isSome(own)) {
+          const present = yield* TxRef.get(own.value)
+          return isLive(present) && present.senderId === queue.senderId
+            ? Result.succeed(record(present))
+            : Result.fail(new QueueIdTaken({ field: "recipientId" }))
+        }
+        if (yield* TxHashMap.has(bySender, queue.senderId)) return Result.fail(new QueueIdTaken({ field: "senderId" }))
+        const box = Mailbox.create(queue, now)
+        const slot: Slot = TxRef.makeUnsafe<Mailbox.Mailbox | Tombstone>(box)
+        yield* TxHashMap.set(byRecipient, queue.recipientId, slot)
+        yield* TxHashMap.set(bySender, queue.senderId, slot)
+        return Result.succeed(record(box))
+      }).pipe(Effect.tx, Effect.flatMap(Effect.fromResult)),
+
+    getQueue: (recipientId) => read({ recipientId }, record),
+
+    getSender: (senderId) => read({ senderId }, (box) => ({ senderId: box.senderId, status: box.status })),
+
+    setQueueStatus: (recipientId, status, now) =>
+      update(recipientId, (box) => {
+        const next = Mailbox.setStatus(box, status, now)
+        return [record(next), next]
+      }),
+
+    setQuota: (recipientId, quota, now) =>
+      update(recipientId, (box) => {
+        const next = Mailbox.setQuota(box, quota, now)
+        return [record(next), next]
+      }),
+
+    deleteQueue: (recipientId, now) =>
+      Effect.flatMap(TxHashMap.get(byRecipient, recipientId), (slot) =>
+        Option.isNone(slot)
+          ? Effect.fail(new QueueNotFound({ target: { recipientId } }))
+          : Effect.flatMap(
+            TxRef.modify(
+              slot.value,
+              (queue): [Result.Result<number, QueueNotFound>, Mailbox.Mailbox | Tombstone] =>
+                isLive(queue)
+                  ? [Result.succeed(queue.entries.size), { deletedAt: now }]
+                  : [Result.fail(new QueueNotFound({ target: { recipientId } })), queue]
+            ),
+            Effect.fromResult
+          )),
+
+    write: writeItem,
+
+    writeMany: (items, defaultQuota) =>
+      Effect.tx(Effect.forEach(items, (item): Effect.Effect<
+        Result.Result<WriteOutcome, QueueNotFound | QueueSuspended>
+      > => Effect.result(writeItem(item, defaultQuota)))),
+
+    peek: (recipientId) => read({ recipientId }, (box) => Option.map(Mailbox.peek(box), handOut)),
+
+    peekBatch: (recipientId, range) => read({ recipientId }, (box) => Mailbox.peekBatch(box, range).map(handOut)),
+
+    acknowledge: (recipientId, messageId) => update(recipientId, (box) => Mailbox.acknowledge(box, messageId)),
+
+    acknowledgeAndPeek: (recipientId, messageId) =>
+      update(recipientId, (box) => {
+        const [acknowledged, next] = Mailbox.acknowledge(box, messageId)
+        return [{ acknowledged, next: Option.map(Mailbox.peek(next), handOut) }, next]
+      }),
+
+    acknowledgeThroughMessage: (recipientId, messageId) =>
+      update(recipientId, (box) => Mailbox.acknowledgeThroughMessage(box, messageId)),
+
+    acknowledgeThroughSequence: (recipientId, sequence) =>
+      change({ recipientId }, (box) => Mailbox.acknowledgeThroughSequence(box, sequence)),
+
+    size: (recipientId) => read({ recipientId }, (box) => box.entries.size),
+
+    deleteExpired: (recipientId, before) => update(recipientId, (box) => Mailbox.deleteExpired(box, before))
+  }
+})
