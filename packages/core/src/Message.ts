@@ -14,8 +14,16 @@ export const MessageId: ByteId.ByteIdModule<"restante/MessageId"> = ByteId.make(
 /** Milliseconds since the epoch (UTC): an integer from 0 to 2^53 - 1. */
 export const Timestamp = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
-/** The position of an entry in its queue, from 1; never reused while the queue exists. */
-export const Sequence = Schema.BigInt
+/** The position of an entry in its queue, from 1 to 2^63 - 1; never reused while the queue exists. */
+export const Sequence = Schema.BigInt.check(Schema.isBetweenBigInt({ minimum: 1n, maximum: 2n ** 63n - 1n }))
+
+/** No body is larger, whatever `maxBodyBytes` a layer is given: 8 MiB. */
+export const hardBodyLimit = 8_388_608
+
+const Body = Schema.Uint8Array.check(
+  Schema.makeFilter((bytes) => bytes.length <= hardBodyLimit, { expected: "at most 8,388,608 bytes" })
+)
+const NoBody = Schema.Uint8Array.check(Schema.makeFilter((bytes) => bytes.length === 0, { expected: "no bytes" }))
 
 /** A message as a writer hands it over. */
 export interface NewMessage {
@@ -58,7 +66,7 @@ export const StoredMessage = Schema.Struct({
   id: MessageId.schema,
   timestamp: Timestamp,
   notify: Schema.Boolean,
-  body: Schema.Uint8Array,
+  body: Body,
   sequence: Sequence
 })
 export type StoredMessage = typeof StoredMessage.Type
@@ -73,7 +81,7 @@ export const QuotaMarker = Schema.Struct({
   id: MessageId.schema,
   timestamp: Timestamp,
   notify: Schema.Literal(false),
-  body: Schema.Uint8Array,
+  body: NoBody,
   sequence: Sequence
 })
 export type QuotaMarker = typeof QuotaMarker.Type

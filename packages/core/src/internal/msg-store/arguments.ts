@@ -5,7 +5,7 @@
 import { Effect, Option, Result } from "effect"
 import { InvalidArgument } from "../../InvalidArgument.ts"
 import type { Entry, NewMessage } from "../../Message.ts"
-import { MessageId } from "../../Message.ts"
+import { hardBodyLimit, MessageId } from "../../Message.ts"
 import type { Limits, WriteItem } from "../../MsgStore.ts"
 import type { StampedMessage } from "../../MsgStoreDriver.ts"
 import type { Target } from "../../MsgStoreError.ts"
@@ -16,7 +16,6 @@ import { RecipientId, SenderId } from "../../QueueId.ts"
 type Problem = InvalidArgument | undefined
 
 const maxQuota = 2_147_483_647
-const hardBodyCap = 8_388_608
 const maxSequence = 2n ** 63n - 1n
 
 const idForm = "must be 1 to 64 bytes, written as unpadded base64url"
@@ -143,10 +142,10 @@ export const limits = (limits: Limits): Effect.Effect<ResolvedLimits, InvalidArg
     defaultQuota: limits.defaultQuota ?? 128,
     maxBodyBytes,
     maxBatchItems: limits.maxBatchItems ?? 1_000,
-    maxBatchBytes: limits.maxBatchBytes ?? hardBodyCap
+    maxBatchBytes: limits.maxBatchBytes ?? hardBodyLimit
   }
   const problem = integer(resolved.defaultQuota, "defaultQuota", 0, maxQuota) ??
-    integer(maxBodyBytes, "maxBodyBytes", 0, hardBodyCap) ??
+    integer(maxBodyBytes, "maxBodyBytes", 0, hardBodyLimit) ??
     integer(resolved.maxBatchItems, "maxBatchItems", 1, maxQuota) ??
     integer(resolved.maxBatchBytes, "maxBatchBytes", maxBodyBytes, Number.MAX_SAFE_INTEGER)
   return Effect.fromResult(problem === undefined ? Result.succeed(resolved) : Result.fail(problem))

@@ -2,11 +2,11 @@
  * The memory driver: a directory of `TxRef`s, one per queue, and one transaction per operation around a function of
  * `mailbox.ts`.
  *
- * A ref is looked up in the directory in a transaction of its own, so that queues which come and go never make an
- * operation on another queue run again. Whoever holds the ref of a queue that is deleted meanwhile finds the tombstone in
+ * A ref is looked up in the directory before the transaction, so that queues which come and go never make an operation on
+ * another queue run again. Whoever holds the ref of a queue that is deleted meanwhile finds the tombstone in
  * it, not an orphan to write into.
  */
-import { Effect, Option, Result, TxHashMap, TxRef } from "effect"
+import { Context, Effect, HashMap, Option, Result, TxHashMap, TxRef } from "effect"
 import type { Entry } from "../../Message.ts"
 import type { WriteOutcome } from "../../MsgStore.ts"
 import type { MsgStoreDriver, StampedItem } from "../../MsgStoreDriver.ts"
@@ -49,8 +49,19 @@ export const make: Effect.Effect<MsgStoreDriver> = Effect.gen(function*() {
   const byRecipient = yield* TxHashMap.empty<RecipientId, Slot>()
   const bySender = yield* TxHashMap.empty<SenderId, Slot>()
 
+  /**
+   * Outside a transaction the directory is read as it was last committed, at a tenth of the price of a boundary. Inside
+   * the caller's own `Effect.tx` it has to be read through the journal, which may hold a queue created a moment ago.
+   */
+  const look = <Id>(directory: TxHashMap.TxHashMap<Id, Slot>, id: Id): Effect.Effect<Option.Option<Slot>> =>
+    Effect.withFiber((fiber) =>
+      Option.isSome(Context.getOption(fiber.context, Effect.Transaction))
+        ? TxHashMap.get(directory, id)
+        : Effect.succeed(HashMap.get(directory.ref.value, id))
+    )
+
   const find = (target: Target) =>
-    "senderId" in target ? TxHashMap.get(bySender, target.senderId) : TxHashMap.get(byRecipient, target.recipientId)
+    "senderId" in target ? look(bySender, target.senderId) : look(byRecipient, target.recipientId)
 
   /** Runs one transition on a live queue; the transition's own failures are values until the transaction is over. */
   const change = <A, E>(
@@ -121,7 +132,7 @@ export const make: Effect.Effect<MsgStoreDriver> = Effect.gen(function*() {
       }),
 
     deleteQueue: (recipientId, now) =>
-      Effect.flatMap(TxHashMap.get(byRecipient, recipientId), (slot) =>
+      Effect.flatMap(look(byRecipient, recipientId), (slot) =>
         Option.isNone(slot)
           ? Effect.fail(new QueueNotFound({ target: { recipientId } }))
           : Effect.flatMap(
