@@ -1,0 +1,32 @@
+-- What the migrator knows of an installation, and how the application role gets its rights.
+
+create table :"schema".schema_info (
+  version    integer     not null primary key,
+  name       text        not null,
+  checksum   text        not null, -- SHA-256 of the migration file, in hexadecimal
+  applied_at timestamptz not null default clock_timestamp()
+);
+
+-- The history of the installation, for roles that may not read tables.
+create function :"schema".schema_history() returns table (version integer, name text, checksum text)
+language sql stable security definer set search_path = :"schema", pg_temp as $$
+  select s.version, s.name, s.checksum from schema_info s order by s.version
+$$;
+
+-- Lets a role use the installation: USAGE on the schema and EXECUTE on the functions that are not private. Run it as the
+-- owner, again after each migration: select restante._grant_to('app').
+create function :"schema"._grant_to(p_role name) returns void
+language plpgsql volatile set search_path = :"schema", pg_temp as $$
+declare
+  v_function regprocedure;
+begin
+  execute format('grant usage on schema %I to %I', current_schema(), p_role);
+  for v_function in
+    select p.oid
+      from pg_proc p
+      join pg_namespace n on n.oid = p.pronamespace
+     where n.nspname = current_schema() and p.proname not like '\_%'
+  loop
+    execute format('grant execute on function %s to %I', v_function, p_role);
+  end loop;
+end $$;

@@ -1,0 +1,654 @@
+/**
+ * What only PostgreSQL can show: stored counters, plans, locks, limits, lost connections, damage, the caller's own
+ * transactions. What every store must do is in MsgStore.test.ts.
+ */
+import { PgClient } from "@effect/sql-pg"
+import { assert, describe, it } from "@effect/vitest"
+import { PgMsgStore } from "@restante/postgres"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Redacted, Result, Schedule, Tracer } from "effect"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import { Message, MessageId, MsgStore, MsgStoreError, RecipientId, SenderId } from "restante"
+import * as PostgresDatabase from "./PostgresDatabase.ts"
+
+const url = await PostgresDatabase.open()
+
+type StoreService = MsgStore.MsgStore["Service"]
+
+/** Runs a test with a store of its own and a client of the owner. */
+const withStore = <A, E>(
+  use: (store: StoreService, owner: PgClient.PgClient) => Effect.Effect<A, E>,
+  options: Omit<PgMsgStore.PoolOptions, "url"> = {}
+) =>
+  Effect.flatMap(
+    Effect.all([MsgStore.MsgStore, PgClient.PgClient]),
+    ([store, owner]) => use(store, owner)
+  ).pipe(Effect.provide([PgMsgStore.layer({ url, ...options }), PostgresDatabase.ownerLayer(url)]))
+
+const message = (name: string, body = name): Message.NewMessage => ({
+  ...Message.fromText(body),
+  id: MessageId.named(name)
+})
+
+const bytesOf = (id: RecipientId): Uint8Array => RecipientId.toBytes(id)
+
+/** Waits, with a deadline, until something holds. */
+const until = <E>(condition: Effect.Effect<boolean, E>) =>
+  Effect.repeat(condition, { until: (holds) => holds, schedule: Schedule.spaced("10 millis") }).pipe(
+    Effect.timeout("20 seconds")
+  )
+
+/** Holds the lock of a queue in a transaction of the owner until released. */
+const holdLock = Effect.fnUntraced(function*(owner: PgClient.PgClient, recipientId: RecipientId) {
+  const locked = yield* Deferred.make<void>()
+  const release = yield* Deferred.make<void>()
+  const holder = yield* Effect.forkChild(owner.withTransaction(Effect.gen(function*() {
+    yield* owner`select from restante.queues where recipient_id = ${bytesOf(recipientId)} for update`
+    yield* Deferred.succeed(locked, undefined)
+    yield* Deferred.await(release)
+  })))
+  yield* Deferred.await(locked)
+  return { release: Effect.andThen(Deferred.succeed(release, undefined), Fiber.await(holder)) }
+})
+
+/** How many backends wait for a lock. */
+const waiting = (owner: PgClient.PgClient) =>
+  Effect.map(
+    owner<{ readonly n: number }>`
+      select count(*)::int as n from pg_stat_activity
+       where datname = current_database() and wait_event_type = 'Lock'`,
+    (rows) => rows[0]?.n ?? 0
+  )
+
+const reasonOf = (exit: Exit.Exit<unknown, unknown>): string => {
+  const error = Exit.isFailure(exit) ? Cause.findErrorOption(exit.cause) : Option.none()
+  return Option.isSome(error) && error.value instanceof MsgStoreError.MsgStoreError ? error.value.reason._tag : "none"
+}
+
+describe("stored counters", () => {
+  it.live("size and latch follow every step of an overflow and a drain (case 77)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue({ quota: 3 })
+        const seen: Array<string> = []
+        const look = Effect.map(
+          owner<{ readonly size: bigint; readonly latched: boolean }>`
+            select size, latched from restante.queues where recipient_id = ${bytesOf(recipientId)}`,
+          (rows) => seen.push(rows.map((row) => `${row.size} ${row.latched}`).join())
+        )
+        for (const name of ["m1", "m2", "m3", "m4"]) {
+          yield* store.write({ recipientId }, message(name))
+          yield* look
+        }
+        for (const name of ["m1", "m2", "m3", "m4"]) {
+          yield* store.acknowledge(recipientId, MessageId.named(name))
+          yield* look
+        }
+        assert.deepStrictEqual(seen, [
+          "1 false",
+          "2 false",
+          "3 false",
+          "4 true",
+          "3 true",
+          "2 true",
+          "1 true",
+          "0 false"
+        ])
+      })
+    ))
+
+  it.live("calls that change nothing write nothing (case 79)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue({ quota: 1 })
+        yield* store.write({ recipientId }, message("m1"))
+        yield* store.write({ recipientId }, message("m2"))
+        const row = owner`
+          select xmin::text, q.key::text, size::text, latched, next_sequence::text, head_sequence::text
+            from restante.queues q where recipient_id = ${bytesOf(recipientId)}`
+        const before = yield* row
+        assert.deepStrictEqual(yield* store.write({ recipientId }, message("m1")), {
+          _tag: "AlreadyStored",
+          sequence: 1n
+        })
+        assert.deepStrictEqual(yield* store.write({ recipientId }, message("m3")), { _tag: "QuotaExceeded" })
+        assert.deepStrictEqual(yield* store.acknowledge(recipientId, MessageId.named("m2")), Option.none())
+        assert.strictEqual(yield* store.deleteExpired(recipientId, 0), 0)
+        assert.strictEqual(yield* store.acknowledgeThrough(recipientId, { sequence: 0n }), 0)
+        yield* store.setQuota(recipientId, 1)
+        yield* store.setQueueStatus(recipientId, "active")
+        assert.deepStrictEqual(yield* row, before)
+      })
+    ))
+
+  const drifts = [
+    ["a size of 0 although entries are there", "size = 0"],
+    ["a size although nothing is there", "size = 7, head_sequence = next_sequence"],
+    ["a latch although the last entry is a message", "latched = true"],
+    ["a next sequence that is taken", "next_sequence = 1"]
+  ] as const
+  for (const [what, change] of drifts) {
+    it.live(`a write repairs ${what} and answers as if nothing had been wrong (rule 10.7)`, () =>
+      withStore((store, owner) =>
+        Effect.gen(function*() {
+          const { recipientId } = yield* store.createQueue({ quota: 2 })
+          yield* store.write({ recipientId }, message("m1"))
+          yield* owner`update restante.queues set ${owner.literal(change)} where recipient_id = ${bytesOf(recipientId)}`
+          assert.deepStrictEqual(yield* store.write({ recipientId }, message("m2")), {
+            _tag: "Accepted",
+            wasEmpty: false,
+            sequence: 2n
+          })
+          const { latched, nextSequence, size } = yield* store.getQueue({ recipientId })
+          assert.deepStrictEqual({ latched, nextSequence, size }, { latched: false, nextSequence: 3n, size: 2 })
+        })
+      ))
+  }
+
+  it.live("emptying a queue sets size and latch, whatever they were (rule 10.7)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue()
+        yield* store.write({ recipientId }, message("m1"))
+        yield* owner`update restante.queues set size = 9, latched = true where recipient_id = ${bytesOf(recipientId)}`
+        yield* store.acknowledge(recipientId, MessageId.named("m1"))
+        const { latched, size } = yield* store.getQueue({ recipientId })
+        assert.deepStrictEqual({ latched, size }, { latched: false, size: 0 })
+      })
+    ))
+
+  it.live("expiry does not stop at a stored size of 0 (rule 10.7)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue()
+        yield* store.write({ recipientId }, { ...message("m1"), timestamp: 1 })
+        yield* store.write({ recipientId }, { ...message("m2"), timestamp: 5 })
+        yield* owner`update restante.queues set size = 0 where recipient_id = ${bytesOf(recipientId)}`
+        assert.strictEqual(yield* store.deleteExpired(recipientId, 5), 1)
+        assert.strictEqual(yield* store.size(recipientId), 1)
+      })
+    ))
+})
+
+describe("damaged entries (rule 7.5)", () => {
+  /** The constraints keep damage out, so they have to go first; each test damages a database of its own schema copy. */
+  const damage = (owner: PgClient.PgClient, recipientId: RecipientId, sequence: number, change: string) =>
+    owner.withTransaction(Effect.gen(function*() {
+      yield* owner`alter table restante.messages drop constraint if exists messages_kind_check`
+      yield* owner`alter table restante.messages drop constraint if exists messages_check`
+      yield* owner`alter table restante.messages drop constraint if exists messages_ts_check`
+      yield* owner`update restante.messages set ${owner.literal(change)}
+                    where sequence = ${sequence}
+                      and queue_key = (select key from restante.queues where recipient_id = ${bytesOf(recipientId)})`
+    }))
+
+  for (const change of ["kind = 'x'", "kind = 'q', body = 'left'", "kind = 'q', notify = true", "ts = -1"]) {
+    it.live(`an entry with ${change} is never handed out, and not removed unseen`, () =>
+      withStore((store, owner) =>
+        Effect.gen(function*() {
+          const { recipientId } = yield* store.createQueue()
+          yield* store.writeMany(["m1", "m2", "m3"].map((name) => ({
+            target: { recipientId },
+            message: message(name)
+          })))
+          yield* damage(owner, recipientId, 2, change)
+          const entries = yield* Effect.exit(store.peekBatch(recipientId, { limit: 3 }))
+          assert.strictEqual(reasonOf(entries), "Corrupt")
+          // The next entry is damaged: the head stays too, or its reader would never learn what became of it.
+          const both = yield* Effect.exit(store.acknowledgeAndPeek(recipientId, MessageId.named("m1")))
+          assert.strictEqual(reasonOf(both), "Corrupt")
+          assert.strictEqual(yield* store.size(recipientId), 3)
+          yield* store.acknowledge(recipientId, MessageId.named("m1"))
+          for (
+            const call of [
+              store.peek(recipientId),
+              store.acknowledge(recipientId, MessageId.named("m2")),
+              store.acknowledgeAndPeek(recipientId, MessageId.named("m2"))
+            ]
+          ) {
+            assert.strictEqual(reasonOf(yield* Effect.exit<unknown, unknown, never>(call)), "Corrupt")
+          }
+          assert.strictEqual(yield* store.size(recipientId), 2)
+          assert.strictEqual(yield* store.acknowledgeThrough(recipientId, MessageId.named("m2")), 1)
+          assert.strictEqual(Option.getOrThrow(yield* store.peek(recipientId)).id, MessageId.named("m3"))
+        })
+      ))
+  }
+})
+
+describe("limits and lost connections", () => {
+  it.live("a lock held too long is a Timeout, and the queue is unharmed (case 71)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue()
+        const lock = yield* holdLock(owner, recipientId)
+        assert.strictEqual(reasonOf(yield* Effect.exit(store.write({ recipientId }, message("m1")))), "Timeout")
+        // Reads never wait for writers (6.3).
+        assert.strictEqual(yield* store.size(recipientId), 0)
+        assert.deepStrictEqual(yield* store.peek(recipientId), Option.none())
+        yield* lock.release
+        assert.strictEqual((yield* store.write({ recipientId }, message("m1")))._tag, "Accepted")
+      }), { lockTimeout: "100 millis" }))
+
+  it.live("a statement that runs too long is a Timeout (case 71)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue()
+        const lock = yield* holdLock(owner, recipientId)
+        assert.strictEqual(reasonOf(yield* Effect.exit(store.write({ recipientId }, message("m1")))), "Timeout")
+        yield* lock.release
+        assert.strictEqual(yield* store.size(recipientId), 0)
+      }), { statementTimeout: "100 millis" }))
+
+  it.live("a caller that waits for a row lock sees its interruption within the limits (case 70)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue()
+        const lock = yield* holdLock(owner, recipientId)
+        const writer = yield* Effect.forkChild(store.write({ recipientId }, message("m1")))
+        yield* until(Effect.map(waiting(owner), (n) => n === 1))
+        const interrupted = yield* Effect.forkChild(Fiber.interrupt(writer))
+        yield* Fiber.join(interrupted)
+        assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(writer)))
+        yield* lock.release
+        assert.strictEqual(yield* store.size(recipientId), 0)
+        assert.strictEqual((yield* store.write({ recipientId }, message("m1")))._tag, "Accepted")
+      }), { lockTimeout: "300 millis", poolSize: 1 }))
+
+  it.live("what was sent completes before the interruption is seen (rule 7.1)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue()
+        const lock = yield* holdLock(owner, recipientId)
+        const writer = yield* Effect.forkChild(store.write({ recipientId }, message("m1")))
+        yield* until(Effect.map(waiting(owner), (n) => n === 1))
+        const interruption = yield* Effect.forkChild(Fiber.interrupt(writer))
+        yield* lock.release
+        yield* Fiber.join(interruption)
+        assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(writer)))
+        assert.strictEqual(yield* store.size(recipientId), 1)
+      })
+    ))
+
+  it.live("interrupting 1,000 callers that wait for a connection leaves no trace (case 68)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue({ quota: 10_000 })
+        const lock = yield* holdLock(owner, recipientId)
+        const first = yield* Effect.forkChild(
+          Effect.forEach(["a", "b"], (name) => store.write({ recipientId }, message(name)), { concurrency: 2 })
+        )
+        yield* until(Effect.map(waiting(owner), (n) => n === 2))
+        const rest = yield* Effect.forEach(
+          Array.from({ length: 1_000 }, (_, i) => message(`waiting ${i}`)),
+          (m) => Effect.forkChild(store.write({ recipientId }, m))
+        )
+        yield* Effect.yieldNow
+        yield* Fiber.interruptAll(rest)
+        yield* lock.release
+        yield* Fiber.join(first)
+        assert.strictEqual(yield* store.size(recipientId), 2)
+        // Both connections are there again.
+        yield* Effect.forEach(
+          Array.from({ length: 20 }, (_, i) => message(`after ${i}`)),
+          (m) => store.write({ recipientId }, m),
+          { concurrency: 20 }
+        )
+        assert.strictEqual(yield* store.size(recipientId), 22)
+      }), { poolSize: 2 }))
+
+  it.live("a caller that finds no connection in time is told that nothing happened (rule 7.3)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue()
+        const lock = yield* holdLock(owner, recipientId)
+        const first = yield* Effect.forkChild(store.write({ recipientId }, message("m1")))
+        yield* until(Effect.map(waiting(owner), (n) => n === 1))
+        assert.strictEqual(reasonOf(yield* Effect.exit(store.write({ recipientId }, message("m2")))), "Unavailable")
+        yield* lock.release
+        yield* Fiber.join(first)
+        assert.strictEqual(yield* store.size(recipientId), 1)
+      }), { poolSize: 1, acquireTimeout: "100 millis" }))
+
+  it.live("when its backend is terminated a change is OutcomeUnknown, a read Unavailable, and the next call works (case 72)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue()
+        const terminate = owner`
+          select pg_terminate_backend(pid) from pg_stat_activity
+           where datname = current_database() and wait_event_type = 'Lock'`
+        const lock = yield* holdLock(owner, recipientId)
+        const writer = yield* Effect.forkChild(store.write({ recipientId }, message("m1")))
+        yield* until(Effect.map(waiting(owner), (n) => n === 1))
+        yield* terminate
+        assert.strictEqual(reasonOf(yield* Fiber.await(writer)), "OutcomeUnknown")
+        yield* lock.release
+        assert.strictEqual(yield* store.size(recipientId), 0)
+
+        const locked = yield* Deferred.make<void>()
+        const done = yield* Deferred.make<void>()
+        const holder = yield* Effect.forkChild(owner.withTransaction(Effect.gen(function*() {
+          yield* owner`lock table restante.queues in access exclusive mode`
+          yield* Deferred.succeed(locked, undefined)
+          yield* Deferred.await(done)
+        })))
+        yield* Deferred.await(locked)
+        const reader = yield* Effect.forkChild(store.peek(recipientId))
+        yield* until(Effect.map(waiting(owner), (n) => n === 1))
+        yield* terminate
+        assert.strictEqual(reasonOf(yield* Fiber.await(reader)), "Unavailable")
+        yield* Deferred.succeed(done, undefined)
+        yield* Fiber.await(holder)
+        assert.strictEqual((yield* store.write({ recipientId }, message("m1")))._tag, "Accepted")
+      })
+    ))
+
+  it.live("no error text and no serialised error contains SQL, an id or a body; the cause is kept (case 74)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue()
+        const lock = yield* holdLock(owner, recipientId)
+        const error = yield* Effect.flip(store.write({ recipientId }, message("secret-id", "secret body")))
+        yield* lock.release
+        assert.instanceOf(error, MsgStoreError.MsgStoreError)
+        const text = `${error.message} ${String(error)} ${JSON.stringify(error)}`
+        for (const secret of [recipientId, MessageId.named("secret-id"), "secret", "select", "restante."]) {
+          assert.notInclude(text.toLowerCase(), secret.toLowerCase())
+        }
+        assert.isDefined(error.cause)
+      }), { lockTimeout: "50 millis" }))
+
+  it.live("spans carry no id and no body (rule 2.3)", () => {
+    const spans: Array<Tracer.Span> = []
+    const tracer = Tracer.make({
+      span: (options) => {
+        const span = new Tracer.NativeSpan(options)
+        spans.push(span)
+        return span
+      }
+    })
+    return withStore((store) =>
+      Effect.gen(function*() {
+        const { recipientId, senderId } = yield* store.createQueue()
+        yield* store.write({ senderId }, message("secret-id", "secret body"))
+        yield* store.peek(recipientId)
+        yield* store.acknowledge(recipientId, MessageId.named("secret-id"))
+        assert.isAtLeast(spans.length, 3)
+        const text = spans.map((span) => `${span.name} ${[...span.attributes].join()}`).join()
+        for (const secret of [recipientId, senderId, MessageId.named("secret-id"), "secret"]) {
+          assert.notInclude(text, secret)
+        }
+      })
+    ).pipe(Effect.withTracer(tracer))
+  })
+})
+
+describe("transactions of the caller", () => {
+  const client = PgClient.layer({ url, maxConnections: 1 })
+  const withClient = <A, E>(use: (store: StoreService, sql: PgClient.PgClient) => Effect.Effect<A, E>) =>
+    Effect.flatMap(Effect.all([MsgStore.MsgStore, PgClient.PgClient]), ([store, sql]) => use(store, sql)).pipe(
+      Effect.provide(Layer.provideMerge(PgMsgStore.layerClient({ poolSize: 1 }), client))
+    )
+
+  it.live("operations in sql.withTransaction commit together, on its one connection", () =>
+    withClient((store, sql) =>
+      Effect.gen(function*() {
+        const queue = yield* sql.withTransaction(Effect.gen(function*() {
+          const queue = yield* store.createQueue()
+          yield* store.write({ senderId: queue.senderId }, message("m1"))
+          yield* store.writeMany([{ target: { recipientId: queue.recipientId }, message: message("m2") }])
+          return queue
+        }))
+        assert.strictEqual(yield* store.size(queue.recipientId), 2)
+      })
+    ))
+
+  it.live("operations in a transaction that is rolled back have not happened", () =>
+    withClient((store, sql) =>
+      Effect.gen(function*() {
+        const { recipientId, senderId } = yield* store.createQueue()
+        const fresh = SenderId.named("rolled back")
+        yield* Effect.flip(sql.withTransaction(Effect.gen(function*() {
+          yield* store.write({ senderId }, message("m1"))
+          yield* store.createQueue({ senderId: fresh })
+          yield* store.write({ senderId: fresh }, message("m1"))
+          return yield* Effect.fail("no")
+        })))
+        assert.strictEqual(yield* store.size(recipientId), 0)
+        // The binding that was learnt in the transaction is gone with it.
+        const late = yield* Effect.flip(store.write({ senderId: fresh }, message("m1")))
+        assert.strictEqual(late._tag, "QueueNotFound")
+        assert.deepStrictEqual(yield* store.write({ senderId }, message("m1")), {
+          _tag: "Accepted",
+          wasEmpty: true,
+          sequence: 1n
+        })
+      })
+    ))
+
+  it.live("a conflict that the server reports is repeated, also under REPEATABLE READ (rule 6.4)", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const store = yield* MsgStore.MsgStore
+      const { recipientId } = yield* store.createQueue()
+      const writes = yield* Effect.scoped(Effect.gen(function*() {
+        const owner = yield* Effect.provide(PgClient.make({ url }), Reactivity.layer)
+        const changed = yield* Deferred.make<void>()
+        const release = yield* Deferred.make<void>()
+        const holder = yield* Effect.forkChild(owner.withTransaction(Effect.gen(function*() {
+          yield* owner`update restante.queues set updated_at = updated_at + 1 where recipient_id = ${
+            bytesOf(recipientId)
+          }`
+          yield* Deferred.succeed(changed, undefined)
+          yield* Deferred.await(release)
+        })))
+        yield* Deferred.await(changed)
+        const writer = yield* Effect.forkChild(store.write({ recipientId }, message("m1")))
+        yield* until(Effect.map(waiting(owner), (n) => n === 1))
+        yield* Deferred.succeed(release, undefined)
+        yield* Fiber.await(holder)
+        return yield* Fiber.join(writer)
+      }))
+      assert.strictEqual(writes._tag, "Accepted")
+      assert.isDefined(sql)
+    }).pipe(
+      Effect.provide(Layer.provideMerge(
+        PgMsgStore.layerClient(),
+        PgClient.layer({ url, startupParameters: { default_transaction_isolation: "repeatable read" } })
+      ))
+    ))
+})
+
+describe("sender ids", () => {
+  /** Frees the ids of a deleted queue, as compaction will. */
+  const compact = (owner: PgClient.PgClient, recipientId: RecipientId) =>
+    owner`delete from restante.queues where recipient_id = ${bytesOf(recipientId)} and deleted_at is not null`
+
+  it.live("a writer whose sender id was bound anew reaches the new queue at once (rule 10.3)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        const old = yield* store.createQueue()
+        const other = yield* store.createQueue()
+        yield* store.write({ senderId: old.senderId }, message("m1"))
+        const rebind = Effect.gen(function*() {
+          const { recipientId } = old
+          yield* owner`delete from restante.messages
+                        where queue_key = (select key from restante.queues where recipient_id = ${
+            bytesOf(recipientId)
+          })`
+          yield* owner`update restante.queues set deleted_at = 0 where recipient_id = ${bytesOf(recipientId)}`
+          yield* compact(owner, recipientId)
+          const fresh = RecipientId.randomUnsafe()
+          yield* owner`select outcome from restante.create_queue(
+            ${bytesOf(fresh)}, ${SenderId.toBytes(old.senderId)}, null, 'active', 0)`
+          return fresh
+        })
+        const fresh = yield* rebind
+        const items = ["a", "b"].flatMap((name) => [
+          { target: { senderId: old.senderId }, message: message(name) },
+          { target: { senderId: other.senderId }, message: message(name) }
+        ])
+        const outcomes = yield* store.writeMany(items)
+        assert.deepStrictEqual(outcomes.map(Result.getOrThrow), [
+          { _tag: "Accepted", wasEmpty: true, sequence: 1n },
+          { _tag: "Accepted", wasEmpty: true, sequence: 1n },
+          { _tag: "Accepted", wasEmpty: false, sequence: 2n },
+          { _tag: "Accepted", wasEmpty: false, sequence: 2n }
+        ])
+        assert.strictEqual(yield* store.size(fresh), 2)
+        assert.strictEqual(yield* store.size(other.recipientId), 2)
+        assert.strictEqual((yield* Effect.flip(store.size(old.recipientId)))._tag, "QueueNotFound")
+      })
+    ))
+})
+
+describe("plans and storage", () => {
+  it.live("temporary tables and a search_path of the session change nothing (case 82)", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const store = yield* MsgStore.MsgStore
+      yield* sql`create temporary table queues (recipient_id bytea)`
+      yield* sql`create temporary table messages (queue_key bigint)`
+      yield* sql`set search_path = pg_temp, public`
+      const { recipientId, senderId } = yield* store.createQueue({ quota: 1 })
+      yield* store.write({ senderId }, message("m1"))
+      yield* store.writeMany([{ target: { senderId }, message: message("m2") }])
+      assert.strictEqual((yield* store.peekBatch(recipientId, { limit: 5 })).length, 2)
+      assert.strictEqual(yield* store.acknowledgeThrough(recipientId, { sequence: 2n }), 2)
+      assert.strictEqual(yield* store.deleteQueue(recipientId), 0)
+    }).pipe(
+      Effect.provide(Layer.provideMerge(PgMsgStore.layerClient(), PgClient.layer({ url, maxConnections: 1 })))
+    ))
+
+  it.live("after 100,000 acknowledged messages without vacuum, peek, acknowledge and write touch at most 50 buffers (case 83)", () =>
+    withStore((store, owner) =>
+      Effect.gen(function*() {
+        yield* owner`alter table restante.messages set (autovacuum_enabled = false)`
+        yield* owner`alter table restante.queues set (autovacuum_enabled = false)`
+        const { recipientId } = yield* store.createQueue({ quota: 100_000 })
+        let sequence = 0n
+        for (let batch = 0; batch < 100; batch++) {
+          yield* store.writeMany(Array.from({ length: 1_000 }, () => ({
+            target: { recipientId },
+            message: { body: new Uint8Array(20) }
+          })))
+          sequence += 1_000n
+          assert.strictEqual(yield* store.acknowledgeThrough(recipientId, { sequence }), 1_000)
+        }
+        for (const name of ["m1", "m2", "m3"]) yield* store.write({ recipientId }, message(name))
+        const recipient = `'\\x${Buffer.from(bytesOf(recipientId)).toString("hex")}'`
+        const id = (name: string) => `'\\x${Buffer.from(MessageId.toBytes(MessageId.named(name))).toString("hex")}'`
+        const calls = {
+          peek: `peek(${recipient})`,
+          peekBatch: `peek_batch(${recipient}, 10, 0, 1000000)`,
+          acknowledge: `acknowledge(${recipient}, ${id("m1")}, true)`,
+          write: `write(${recipient}, null, ${id("m4")}, 0, false, 'body', 128)`
+        }
+        for (const [name, call] of Object.entries(calls)) {
+          // The first call of a session also reads the catalogue; the one that counts is the second.
+          const buffers = yield* owner.withTransaction(Effect.gen(function*() {
+            yield* owner.unsafe(`select * from restante.${call.replace("m1", "m0")}`)
+            const [plan] = yield* owner.unsafe<{ readonly "QUERY PLAN": string }>(
+              `explain (analyze, buffers, costs off, timing off, summary off) select * from restante.${call}`
+            )
+            const rows = yield* owner.unsafe<{ readonly "QUERY PLAN": string }>(
+              `explain (analyze, buffers, costs off, timing off, summary off) select * from restante.${call}`
+            )
+            assert.isDefined(plan)
+            const line = rows.map((row) => row["QUERY PLAN"]).find((text) => text.includes("Buffers:")) ?? ""
+            return [...line.matchAll(/(?:hit|read)=(\d+)/g)].reduce((sum, match) => sum + Number(match[1]), 0)
+          }))
+          assert.isAbove(buffers, 0, name)
+          assert.isAtMost(buffers, 50, name)
+        }
+      })
+    ))
+
+  it.live("in steady traffic at least 90 % of the updates of queues are HOT (case 84)", () =>
+    Effect.gen(function*() {
+      const owner = yield* PgClient.PgClient
+      const stats = Effect.map(
+        owner<{ readonly updates: number; readonly hot: number }>`
+          select n_tup_upd::int as updates, n_tup_hot_upd::int as hot
+            from pg_stat_user_tables where relid = 'restante.queues'::regclass`,
+        (rows) => rows[0] ?? { updates: 0, hot: 0 }
+      )
+      const rounds = 50
+      const before = yield* stats
+      // The store is closed before the figures are read: a backend reports what it did at the latest when it ends.
+      const queues = yield* withStore((store) =>
+        Effect.gen(function*() {
+          const queues = yield* Effect.forEach(Array.from({ length: 20 }), () => store.createQueue())
+          yield* Effect.forEach(queues, ({ recipientId }) =>
+            Effect.forEach(Array.from({ length: rounds }, (_, i) => `m${i}`), (name) =>
+              Effect.andThen(
+                store.write({ recipientId }, message(name)),
+                store.acknowledge(recipientId, MessageId.named(name))
+              )), { concurrency: 8 })
+          return queues.length
+        })
+      )
+      const expected = queues * rounds * 2
+      yield* until(Effect.map(stats, ({ updates }) => updates - before.updates >= expected))
+      const after = yield* stats
+      assert.isAtLeast((after.hot - before.hot) / (after.updates - before.updates), 0.9)
+    }).pipe(Effect.provide(PostgresDatabase.ownerLayer(url))))
+})
+
+describe("a layer says what is wrong when it is built", () => {
+  const build = (options: PgMsgStore.PoolOptions) =>
+    Effect.flip(Effect.asVoid(MsgStore.MsgStore).pipe(Effect.provide(PgMsgStore.layer(options))))
+
+  const at = (change: (target: URL) => void): Redacted.Redacted => {
+    const target = new URL(Redacted.value(url))
+    change(target)
+    return Redacted.make(target.href)
+  }
+
+  it.live("an unreachable server is Unavailable", () =>
+    Effect.gen(function*() {
+      const error = yield* build({ url: at((target) => target.port = "1"), acquireTimeout: "1 second" })
+      assert.strictEqual(reasonOf(Exit.fail(error)), "Unavailable")
+    }))
+
+  it.live("a wrong password is Unavailable, without the password in it", () =>
+    Effect.gen(function*() {
+      const error = yield* build({ url: at((target) => target.password = "wrong-password") })
+      assert.strictEqual(reasonOf(Exit.fail(error)), "Unavailable")
+      assert.notInclude(`${error.message} ${JSON.stringify(error)}`, "wrong-password")
+    }))
+
+  it.live("an unknown database is Unavailable", () =>
+    Effect.gen(function*() {
+      const error = yield* build({ url: at((target) => target.pathname = "/nowhere") })
+      assert.strictEqual(reasonOf(Exit.fail(error)), "Unavailable")
+    }))
+
+  it.live("a malformed URL is a typed error", () =>
+    Effect.gen(function*() {
+      const error = yield* build({ url: Redacted.make("not a url") })
+      assert.strictEqual(error._tag, "InvalidArgument")
+      assert.notInclude(error.message, "not a url")
+    }))
+
+  it.live("limits, pool sizes and schema names out of bounds are InvalidArgument", () =>
+    Effect.gen(function*() {
+      const bad: ReadonlyArray<readonly [string, Omit<PgMsgStore.PoolOptions, "url">]> = [
+        ["defaultQuota", { defaultQuota: -1 }],
+        ["maxBodyBytes", { maxBodyBytes: 8_388_609 }],
+        ["poolSize", { poolSize: 0 }],
+        ["poolSize", { poolSize: 1.5 }],
+        ["schema", { schema: "a\"b" }],
+        ["schema", { schema: "" }],
+        ["schema", { schema: "pg_store" }],
+        ["schema", { schema: "x".repeat(64) }],
+        ["statementTimeout", { statementTimeout: "0 millis" }],
+        ["lockTimeout", { lockTimeout: "Infinity" }],
+        ["acquireTimeout", { acquireTimeout: -5 }]
+      ]
+      for (const [field, options] of bad) {
+        const error = yield* build({ url, ...options })
+        assert.strictEqual(error._tag, "InvalidArgument", field)
+        assert.strictEqual(error._tag === "InvalidArgument" ? error.field : "", field)
+      }
+    }))
+})
