@@ -6,8 +6,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { TestDatabase } from "@restante/embedded-postgres"
 import { PgMigrations, PgMsgStore } from "@restante/postgres"
 import { Effect, Redacted, Result } from "effect"
-import { Message, MessageId, MsgStore, MsgStoreError } from "restante"
 import { randomBytes } from "node:crypto"
+import { Message, MessageId, MsgStore, MsgStoreError } from "restante"
 import { inject } from "vitest"
 import { dump } from "./SchemaDump.ts"
 
@@ -23,7 +23,9 @@ const inEmptyDatabase = <A, E>(use: (url: Redacted.Redacted) => Effect.Effect<A,
   ))
 
 /** A role that may log in, for the length of the effect; roles belong to the whole server. */
-const withRole = <A, E, R>(use: (role: { readonly name: string; readonly password: string }) => Effect.Effect<A, E, R>) =>
+const withRole = <A, E, R>(
+  use: (role: { readonly name: string; readonly password: string }) => Effect.Effect<A, E, R>
+) =>
   Effect.gen(function*() {
     const sql = yield* PgClient.PgClient
     const name = `restante_test_${randomBytes(6).toString("hex")}`
@@ -163,7 +165,9 @@ describe("PgMigrations.check", () => {
     inEmptyDatabase((url) =>
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
-        const layerProblem = Effect.flip(Effect.asVoid(MsgStore.MsgStore).pipe(Effect.provide(PgMsgStore.layer({ url }))))
+        const layerProblem = Effect.flip(
+          Effect.asVoid(MsgStore.MsgStore).pipe(Effect.provide(PgMsgStore.layer({ url })))
+        )
         assert.strictEqual((yield* reasonOf(PgMigrations.check()))._tag, "SchemaAbsent")
         const absent = yield* layerProblem
         assert.instanceOf(absent, MsgStoreError.MsgStoreError)
