@@ -196,7 +196,9 @@ export class MsgStore extends Context.Service<MsgStore, {
 
   /**
    * Removes the head if it has this id, and answers it; otherwise changes nothing and answers none. Exactly one of
-   * several concurrent calls gets the entry. Repeating after a lost answer gives none.
+   * several concurrent calls gets the entry. Repeating after a lost answer gives none, as long as nobody has written
+   * the id again meanwhile. Writers do that with the id of a marker: to repeat the acknowledgement of one, use
+   * `acknowledgeThrough` with its sequence, which can name no other entry.
    *
    * - errors: `QueueNotFound`
    * - source: 4.2, I10
@@ -208,7 +210,8 @@ export class MsgStore extends Context.Service<MsgStore, {
 
   /**
    * `acknowledge`, and the head afterwards, in one step: the loop of a reader costs one call per message. `next` is the
-   * present head whether or not anything was removed, so a lost answer is repaired by calling again.
+   * present head whether or not anything was removed, so a lost answer is repaired by calling again (for a marker, see
+   * `acknowledge`).
    *
    * - errors: `QueueNotFound`
    * - source: 4.2

@@ -87,7 +87,8 @@ const unusable = (error: MigrationError): MsgStoreError.MsgStoreError =>
 /**
  * A store over a client of your own, so that its operations can share transactions with other statements. Fails with
  * `SchemaMismatch` unless the schema is exactly the one this library needs, and with `InvalidArgument` for options out of
- * bounds. Time limits in the server (`statement_timeout`, `lock_timeout`) are the client's: set them there.
+ * bounds. Time limits in the server (`statement_timeout`, `lock_timeout`) are the client's: set them there, and its
+ * `maxMessageSize` to 18 MiB if bodies may have more than 7 MiB.
  */
 export const layerClient = (
   options: Options = {}
@@ -119,26 +120,33 @@ const milliseconds = (duration: Duration.Duration): string => String(Math.ceil(D
 export const layer = (
   options: PoolOptions
 ): Layer.Layer<MsgStore.MsgStore, InvalidArgument | MsgStoreError.MsgStoreError> =>
-  Layer.unwrap(Effect.map(Effect.tap(resolve(options), checkUrl(options.url)), ({ acquireTimeout, lockTimeout, poolSize, statementTimeout }) => {
-    const pool = PgClient.layer({
-      url: options.url,
-      applicationName: "restante",
-      maxConnections: poolSize,
-      connectTimeout: acquireTimeout,
-      startupParameters: {
-        // The functions lock first and read afterwards, which needs READ COMMITTED whatever the server's default is.
-        default_transaction_isolation: "read committed",
-        lock_timeout: milliseconds(lockTimeout),
-        statement_timeout: milliseconds(statementTimeout)
+  Layer.unwrap(
+    Effect.map(
+      Effect.tap(resolve(options), checkUrl(options.url)),
+      ({ acquireTimeout, lockTimeout, poolSize, statementTimeout }) => {
+        const pool = PgClient.layer({
+          url: options.url,
+          applicationName: "restante",
+          maxConnections: poolSize,
+          connectTimeout: acquireTimeout,
+          // Trap: a larger row ends the connection. `acknowledgeAndPeek` answers two bodies of up to 8 MiB in one.
+          maxMessageSize: 18 * 1_024 * 1_024,
+          startupParameters: {
+            // The functions lock first and read afterwards, which needs READ COMMITTED whatever the server's default is.
+            default_transaction_isolation: "read committed",
+            lock_timeout: milliseconds(lockTimeout),
+            statement_timeout: milliseconds(statementTimeout)
+          }
+        })
+        return layerClient(options).pipe(
+          Layer.provide(Layer.catchTag(pool, "SqlError", (error) =>
+            Layer.effectContext(
+              Effect.fail(MsgStoreError.fromCause("layer", new MsgStoreError.Unavailable(), error))
+            )))
+        )
       }
-    })
-    return layerClient(options).pipe(
-      Layer.provide(Layer.catchTag(pool, "SqlError", (error) =>
-        Layer.effectContext(
-          Effect.fail(MsgStoreError.fromCause("layer", new MsgStoreError.Unavailable(), error))
-        )))
     )
-  }))
+  )
 
 /** `layer` with options from `Config`, such as `{ url: Config.redacted("DATABASE_URL") }`. */
 export const layerConfig = (
