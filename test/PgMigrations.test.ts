@@ -133,12 +133,11 @@ describe("PgMigrations.migrate", () => {
     inEmptyDatabase((url) =>
       Effect.gen(function*() {
         for (const schema of ["one", "Two_2"]) yield* PgMigrations.migrate({ schema })
-        const storeIn = (schema: string) => PgMsgStore.layer({ url, schema })
         const queue = yield* Effect.flatMap(MsgStore.MsgStore, (store) => store.createQueue()).pipe(
-          Effect.provide(storeIn("Two_2"))
+          Effect.provide(PgMsgStore.layer({ url, schema: "Two_2" }))
         )
         const found = yield* Effect.flatMap(MsgStore.MsgStore, (store) => Effect.result(store.size(queue.recipientId)))
-          .pipe(Effect.provide(storeIn("one")))
+          .pipe(Effect.provide(PgMsgStore.layer({ url, schema: "one" })))
         assert.isTrue(Result.isFailure(found))
       })
     ))

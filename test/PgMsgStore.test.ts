@@ -169,18 +169,18 @@ describe("stored counters", () => {
     ))
 })
 
-describe("damaged entries (rule 7.5)", () => {
-  /** The constraints keep damage out, so they have to go first; each test damages a database of its own schema copy. */
-  const damage = (owner: PgClient.PgClient, recipientId: RecipientId, sequence: number, change: string) =>
-    owner.withTransaction(Effect.gen(function*() {
-      yield* owner`alter table restante.messages drop constraint if exists messages_kind_check`
-      yield* owner`alter table restante.messages drop constraint if exists messages_check`
-      yield* owner`alter table restante.messages drop constraint if exists messages_ts_check`
-      yield* owner`update restante.messages set ${owner.literal(change)}
-                    where sequence = ${sequence}
-                      and queue_key = (select key from restante.queues where recipient_id = ${bytesOf(recipientId)})`
-    }))
+/** The constraints keep damage out, so they have to go first. */
+const damage = (owner: PgClient.PgClient, recipientId: RecipientId, sequence: number, change: string) =>
+  owner.withTransaction(Effect.gen(function*() {
+    yield* owner`alter table restante.messages drop constraint if exists messages_kind_check`
+    yield* owner`alter table restante.messages drop constraint if exists messages_check`
+    yield* owner`alter table restante.messages drop constraint if exists messages_ts_check`
+    yield* owner`update restante.messages set ${owner.literal(change)}
+                  where sequence = ${sequence}
+                    and queue_key = (select key from restante.queues where recipient_id = ${bytesOf(recipientId)})`
+  }))
 
+describe("damaged entries (rule 7.5)", () => {
   for (const change of ["kind = 'x'", "kind = 'q', body = 'left'", "kind = 'q', notify = true", "ts = -1"]) {
     it.live(`an entry with ${change} is never handed out, and not removed unseen`, () =>
       withStore((store, owner) =>
@@ -357,6 +357,19 @@ describe("limits and lost connections", () => {
         assert.isDefined(error.cause)
       }), { lockTimeout: "50 millis" }))
 
+  it.live("the largest bodies travel in all directions, two of them in one answer", () =>
+    withStore((store) =>
+      Effect.gen(function*() {
+        const { recipientId } = yield* store.createQueue()
+        const body = new Uint8Array(8_388_608).fill(7)
+        for (const name of ["m1", "m2"]) {
+          yield* store.write({ recipientId }, { id: MessageId.named(name), body })
+        }
+        const { acknowledged, next } = yield* store.acknowledgeAndPeek(recipientId, MessageId.named("m1"))
+        for (const entry of [acknowledged, next]) assert.strictEqual(Option.getOrThrow(entry).body.length, body.length)
+        assert.strictEqual((yield* store.peekBatch(recipientId, { limit: 2 })).length, 1)
+      }), { maxBodyBytes: 8_388_608 }))
+
   it.live("spans carry no id and no body (rule 2.3)", () => {
     const spans: Array<Tracer.Span> = []
     const tracer = Tracer.make({
@@ -458,11 +471,11 @@ describe("transactions of the caller", () => {
     ))
 })
 
-describe("sender ids", () => {
-  /** Frees the ids of a deleted queue, as compaction will. */
-  const compact = (owner: PgClient.PgClient, recipientId: RecipientId) =>
-    owner`delete from restante.queues where recipient_id = ${bytesOf(recipientId)} and deleted_at is not null`
+/** Frees the ids of a deleted queue, as compaction will. */
+const compact = (owner: PgClient.PgClient, recipientId: RecipientId) =>
+  owner`delete from restante.queues where recipient_id = ${bytesOf(recipientId)} and deleted_at is not null`
 
+describe("sender ids", () => {
   it.live("a writer whose sender id was bound anew reaches the new queue at once (rule 10.3)", () =>
     withStore((store, owner) =>
       Effect.gen(function*() {
@@ -637,16 +650,16 @@ describe("plans and storage", () => {
     }).pipe(Effect.provide(PostgresDatabase.ownerLayer(url))))
 })
 
+const build = (options: PgMsgStore.PoolOptions) =>
+  Effect.flip(Effect.asVoid(MsgStore.MsgStore).pipe(Effect.provide(PgMsgStore.layer(options))))
+
+const at = (change: (target: URL) => void): Redacted.Redacted => {
+  const target = new URL(Redacted.value(url))
+  change(target)
+  return Redacted.make(target.href)
+}
+
 describe("a layer says what is wrong when it is built", () => {
-  const build = (options: PgMsgStore.PoolOptions) =>
-    Effect.flip(Effect.asVoid(MsgStore.MsgStore).pipe(Effect.provide(PgMsgStore.layer(options))))
-
-  const at = (change: (target: URL) => void): Redacted.Redacted => {
-    const target = new URL(Redacted.value(url))
-    change(target)
-    return Redacted.make(target.href)
-  }
-
   it.live("an unreachable server is Unavailable", () =>
     Effect.gen(function*() {
       const error = yield* build({ url: at((target) => target.port = "1"), acquireTimeout: "1 second" })

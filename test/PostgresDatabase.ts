@@ -4,7 +4,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { TestDatabase } from "@restante/embedded-postgres"
 import { Effect, Exit, Redacted, Scope } from "effect"
-import { afterAll, inject } from "vitest"
+import { afterAll, assert, inject, it } from "vitest"
 
 /** Call it at the top of a test file. */
 export const open = async (): Promise<Redacted.Redacted> => {
@@ -15,6 +15,33 @@ export const open = async (): Promise<Redacted.Redacted> => {
     scope
   ))
   return url
+}
+
+/** After all that a file did: every queue's record agrees with its entries, and nothing outlived its queue (case 78). */
+export const itIsSound = (url: Redacted.Redacted): void => {
+  it("every record agrees with the entries of its queue", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const [counts] = yield* sql<{ readonly queues: number }>`select count(*)::int as queues from restante.queues`
+      assert.isAbove(counts?.queues ?? 0, 0)
+      const drifted = yield* sql`
+        select q.key, q.size, q.latched, q.head_sequence, q.next_sequence, m.*
+          from restante.queues q
+         cross join lateral (
+           select count(*) as entries, min(sequence) as first, max(sequence) as last,
+                  coalesce((array_agg(kind order by sequence desc))[1] = 'q', false) as marked,
+                  count(*) filter (where kind = 'q') as markers
+             from restante.messages where queue_key = q.key
+         ) m
+         where q.size <> m.entries or q.latched <> m.marked or m.markers > 1
+            or q.head_sequence > coalesce(m.first, q.next_sequence) or q.next_sequence <= m.last
+            or (q.deleted_at is not null and m.entries > 0)`
+      assert.deepStrictEqual(drifted, [])
+      assert.deepStrictEqual(
+        yield* sql`select queue_key from restante.messages where queue_key not in (select key from restante.queues)`,
+        []
+      )
+    }).pipe(Effect.provide(ownerLayer(url)), Effect.runPromise))
 }
 
 /** A client of the owner for looking behind the store's back. */

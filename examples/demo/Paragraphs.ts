@@ -14,7 +14,7 @@ export interface Paragraph {
 }
 
 /** What one message may carry unless the store is told otherwise (`maxBodyBytes`): 64 KiB. */
-export const defaultMaxBytes = 65_536
+const defaultMaxBytes = 65_536
 
 const lineFeed = 0x0a
 const blanks: ReadonlySet<number> = new Set([0x20, 0x09, 0x0b, 0x0c, 0x0d, lineFeed])

@@ -4,7 +4,7 @@
 import type { Route } from "./Relay.ts"
 import type { Observation, Written } from "./Witness.ts"
 
-export interface QueueTally {
+interface QueueTally {
   /** Answers `Accepted`. */
   accepted: number
   /** Answers `AlreadyStored`: the write had been applied and its answer was lost. */
@@ -15,7 +15,7 @@ export interface QueueTally {
   acknowledged: number
 }
 
-export interface ClientTally {
+interface ClientTally {
   unavailable: number
   outcomeUnknown: number
   /** `Timeout`, and what is not worth repeating. */

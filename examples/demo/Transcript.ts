@@ -12,7 +12,7 @@ export type Transcript = ReadonlyArray<string>
 
 export const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
-export const ofDelivery = ({ entries, route }: Delivery): Transcript =>
+const ofDelivery = ({ entries, route }: Delivery): Transcript =>
   entries.map((entry) =>
     [route.recipient.name, entry.sequence, entry.kind, Paragraphs.numberOf(entry.id), sha256(entry.body)].join(" ")
   )

@@ -190,13 +190,14 @@ export const makeStore = (
       return countGetQueue(unless(Arguments.target(target, "target"), find))
     }
 
-    const peekBatch = byRecipient("peekBatch", (recipientId, range: PeekRange) => {
-      const after = range.after ?? 0n
-      return unless(
-        Arguments.range(range.limit, after, maxBatchItems),
-        () => driver.peekBatch(recipientId, { limit: range.limit, after, maxBytes: maxBatchBytes })
-      )
-    })
+    const peekBatch = byRecipient(
+      "peekBatch",
+      (recipientId, range: PeekRange) =>
+        unless(
+          Arguments.range(range, maxBatchItems),
+          () => driver.peekBatch(recipientId, { limit: range.limit, after: range.after ?? 0n, maxBytes: maxBatchBytes })
+        )
+    )
 
     return {
       createQueue: (queue = {}) =>
@@ -273,19 +274,14 @@ export const makeStore = (
           unless(Arguments.messageId(messageId), () => driver.acknowledgeAndPeek(recipientId, messageId))
       ),
 
-      acknowledgeThrough: byRecipient(
-        "acknowledgeThrough",
-        (recipientId, through: Through) =>
-          typeof through === "string"
-            ? unless<InvalidArgument, number, QueueNotFound | SequenceNotAssigned | MsgStoreError>(
-              Arguments.messageId(through),
-              () => driver.acknowledgeThroughMessage(recipientId, through)
-            )
-            : unless(
-              Arguments.sequence(through.sequence, "sequence"),
-              () => driver.acknowledgeThroughSequence(recipientId, through.sequence)
-            )
-      ),
+      acknowledgeThrough: byRecipient("acknowledgeThrough", (recipientId, through: Through) =>
+        unless(
+          Arguments.through(through),
+          (): Effect.Effect<number, QueueNotFound | SequenceNotAssigned | MsgStoreError> =>
+            typeof through === "string"
+              ? driver.acknowledgeThroughMessage(recipientId, through)
+              : driver.acknowledgeThroughSequence(recipientId, through.sequence)
+        )),
 
       size: byRecipient("size", driver.size),
 

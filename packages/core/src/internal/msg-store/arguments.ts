@@ -2,11 +2,11 @@
  * The bounds of section 2 of the specification, checked before the store is contacted. A check answers the problem, or
  * `undefined` if there is none. It stands in front of every operation, so it costs nanoseconds and builds nothing.
  */
-import { Effect, Option, Result } from "effect"
+import { Effect, Option, Predicate, Result } from "effect"
 import { InvalidArgument } from "../../InvalidArgument.ts"
 import type { Entry, NewMessage } from "../../Message.ts"
 import { hardBodyLimit, MessageId } from "../../Message.ts"
-import type { Limits, WriteItem } from "../../MsgStore.ts"
+import type { Limits, PeekRange, Through, WriteItem } from "../../MsgStore.ts"
 import type { StampedMessage } from "../../MsgStoreDriver.ts"
 import type { Target } from "../../MsgStoreError.ts"
 import { MessageTooLarge } from "../../MsgStoreError.ts"
@@ -32,7 +32,12 @@ const integer = (value: unknown, field: string, minimum: number, maximum: number
 export const recipientId = (id: unknown): Problem =>
   RecipientId.is(id) ? undefined : new InvalidArgument({ field: "recipientId", problem: idForm })
 
+// The types forbid most of what is checked here; callers in JavaScript, and casts, do not know that.
+
 export const target = (target: Target, field: string): Problem => {
+  if (!Predicate.isObject(target)) {
+    return new InvalidArgument({ field, problem: "must be an object with a senderId or a recipientId" })
+  }
   if ("senderId" in target) {
     return SenderId.is(target.senderId)
       ? undefined
@@ -51,7 +56,7 @@ export const time = (value: unknown, field: string): Problem =>
     ? undefined
     : new InvalidArgument({ field, problem: timeForm })
 
-export const sequence = (value: unknown, field: string): Problem =>
+const sequence = (value: unknown, field: string): Problem =>
   typeof value === "bigint" && value >= 0n && value <= maxSequence
     ? undefined
     : new InvalidArgument({ field, problem: "must be a bigint from 0 to 2^63 - 1" })
@@ -64,8 +69,13 @@ export const status = (value: QueueStatus): Problem =>
 export const quota = (value: number | undefined): Problem =>
   value === undefined ? undefined : integer(value, "quota", 0, maxQuota)
 
-export const range = (limit: number, after: bigint, maxBatchItems: number): Problem =>
-  integer(limit, "limit", 1, maxBatchItems) ?? sequence(after, "after")
+export const range = (range: PeekRange, maxBatchItems: number): Problem =>
+  Predicate.isObject(range)
+    ? integer(range.limit, "limit", 1, maxBatchItems) ?? sequence(range.after ?? 0n, "after")
+    : new InvalidArgument({ field: "range", problem: "must be an object with a limit" })
+
+export const through = (through: Through): Problem =>
+  Predicate.isObject(through) ? sequence(through.sequence, "sequence") : messageId(through)
 
 export const newQueue = (queue: NewQueue): Problem => {
   const { senderId } = queue
@@ -83,6 +93,7 @@ export const newQueue = (queue: NewQueue): Problem => {
 }
 
 export const message = (message: NewMessage, field: string): Problem => {
+  if (!Predicate.isObject(message)) return new InvalidArgument({ field, problem: "must be an object with a body" })
   if (!(message.body instanceof Uint8Array)) {
     return new InvalidArgument({
       field: `${field}.body`,
@@ -107,6 +118,9 @@ export const batch = (items: ReadonlyArray<WriteItem>, limits: ResolvedLimits): 
   }
   let bytes = 0
   for (const [i, item] of items.entries()) {
+    if (!Predicate.isObject(item)) {
+      return new InvalidArgument({ field: `items[${i}]`, problem: "must be an object with a target and a message" })
+    }
     const problem = target(item.target, `items[${i}].target`) ?? message(item.message, `items[${i}].message`)
     if (problem !== undefined) return problem
     if (item.message.body.length <= limits.maxBodyBytes) bytes += item.message.body.length

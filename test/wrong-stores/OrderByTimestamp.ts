@@ -1,0 +1,17 @@
+import { MsgStoreModel } from "@restante/conformance"
+import { ofModel, type WrongStore } from "./WrongStore.ts"
+
+export const store: WrongStore = {
+  mistake: "reads messages in the order of their timestamps",
+  caughtBy: ["19"],
+  caughtByHistories: true,
+  layer: ofModel(
+    class extends MsgStoreModel.MsgStoreModel {
+      override append(queue: MsgStoreModel.ModelQueue, entry: Parameters<MsgStoreModel.MsgStoreModel["append"]>[1]) {
+        const sequence = super.append(queue, entry)
+        queue.entries.sort((a, b) => a.timestamp - b.timestamp)
+        return sequence
+      }
+    }
+  )
+}
