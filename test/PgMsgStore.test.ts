@@ -5,7 +5,21 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { PgMsgStore } from "@restante/postgres"
-import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Redacted, Result, Schedule, Tracer } from "effect"
+import {
+  Cause,
+  Config,
+  ConfigProvider,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Redacted,
+  Result,
+  Schedule,
+  Tracer
+} from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import { Message, MessageId, MsgStore, MsgStoreError, RecipientId, SenderId } from "restante"
 import * as PostgresDatabase from "./PostgresDatabase.ts"
@@ -664,6 +678,22 @@ describe("a layer says what is wrong when it is built", () => {
     Effect.gen(function*() {
       const error = yield* build({ url: at((target) => target.port = "1"), acquireTimeout: "1 second" })
       assert.strictEqual(reasonOf(Exit.fail(error)), "Unavailable")
+    }))
+
+  it.live("options can come from the configuration, and one that is missing there is a ConfigError", () =>
+    Effect.gen(function*() {
+      const layer = PgMsgStore.layerConfig({ url: Config.Redacted("STORE_URL"), defaultQuota: Config.Int("QUOTA") })
+      const overflow = Effect.gen(function*() {
+        const store = yield* MsgStore.MsgStore
+        const { recipientId } = yield* store.createQueue()
+        return yield* store.write({ recipientId }, message("m1"))
+      }).pipe(Effect.provide(layer))
+      const env = (variables: Record<string, string>) =>
+        ConfigProvider.layer(ConfigProvider.fromEnv({ env: variables }))
+      const outcome = yield* Effect.provide(overflow, env({ STORE_URL: Redacted.value(url), QUOTA: "0" }))
+      assert.deepStrictEqual(outcome, { _tag: "QuotaReached" })
+      const error = yield* Effect.flip(Effect.provide(overflow, env({ QUOTA: "0" })))
+      assert.strictEqual(error._tag, "ConfigError")
     }))
 
   it.live("a wrong password is Unavailable, without the password in it", () =>

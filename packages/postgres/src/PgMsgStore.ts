@@ -148,7 +148,7 @@ export const layer = (
     )
   )
 
-/** `layer` with options from `Config`, such as `{ url: Config.redacted("DATABASE_URL") }`. */
+/** `layer` with options from `Config`, such as `{ url: Config.Redacted("DATABASE_URL") }`. */
 export const layerConfig = (
   options: Config.Wrap<PoolOptions>
 ): Layer.Layer<MsgStore.MsgStore, Config.ConfigError | InvalidArgument | MsgStoreError.MsgStoreError> =>
