@@ -66,4 +66,26 @@ describe("the memory store in a transaction of the caller", () => {
         [0, 1, 1]
       )
     }).pipe(Effect.provide(MsgStore.layerMemory())))
+
+  it.effect("changing a removed entry does not change what a rolled back transaction gives back (rule 2.4)", () =>
+    Effect.gen(function*() {
+      const store = yield* MsgStore.MsgStore
+      const { recipientId } = yield* store.createQueue()
+      yield* store.write({ recipientId }, message("m1"))
+      for (
+        const removal of [
+          Effect.map(store.acknowledge(recipientId, MessageId.named("m1")), Option.getOrThrow),
+          Effect.map(
+            store.acknowledgeAndPeek(recipientId, MessageId.named("m1")),
+            ({ acknowledged }) => Option.getOrThrow(acknowledged)
+          )
+        ]
+      ) {
+        yield* Effect.exit(Effect.tx(Effect.flatMap(removal, ({ body }) => {
+          body.fill(88)
+          return Effect.fail("no")
+        })))
+        assert.strictEqual(yield* Message.bodyText(Option.getOrThrow(yield* store.peek(recipientId))), "m1")
+      }
+    }).pipe(Effect.provide(MsgStore.layerMemory())))
 })

@@ -1,12 +1,12 @@
 /**
- * A server that is killed with SIGKILL under load, several times, by its owner: nothing accepted is lost, nothing is stored
- * twice, and clients go on when it is back.
+ * What needs a server of this file's own. Killed with SIGKILL under load, several times, it loses nothing that was accepted,
+ * stores nothing twice, and clients go on when it is back.
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { EmbeddedPostgres } from "@restante/embedded-postgres"
 import { PgMigrations, PgMsgStore } from "@restante/postgres"
-import { Effect, Fiber, Layer, Option, Ref, Schedule } from "effect"
+import { Effect, Fiber, Layer, Option, Redacted, Ref, Schedule } from "effect"
 import { Message, MessageId, MsgStore, MsgStoreError } from "restante"
 import { ownerLayer } from "./PostgresDatabase.ts"
 
@@ -40,8 +40,8 @@ const services = Layer.unwrap(
   })
 ).pipe(Layer.provideMerge(EmbeddedPostgres.layer()))
 
-describe("a server that is killed under load", () => {
-  it.live("loses no accepted message and stores none twice, and readers get each once and in order", () =>
+describe("a server of its own", () => {
+  it.live("that is killed under load loses no accepted message and stores none twice, and readers get each once and in order", () =>
     Effect.gen(function*() {
       const store = yield* MsgStore.MsgStore
       const owner = yield* PgClient.PgClient
@@ -109,7 +109,7 @@ describe("a server that is killed under load", () => {
       assert.deepStrictEqual(drifted, [])
     }).pipe(Effect.provide(services)))
 
-  it.live("calls fail with Unavailable while it is away, and work again when it is back (case 73)", () =>
+  it.live("that is away makes calls fail with Unavailable, and work again when it is back (case 73)", () =>
     Effect.gen(function*() {
       const store = yield* MsgStore.MsgStore
       const server = yield* EmbeddedPostgres.EmbeddedPostgres
@@ -126,4 +126,17 @@ describe("a server that is killed under load", () => {
       yield* server.restart
       assert.strictEqual(yield* untilAnswered(store.size(recipientId)), 0)
     }).pipe(Effect.provide(services)))
+
+  it.live("a wrong password is Unavailable, and nowhere repeated", () =>
+    Effect.gen(function*() {
+      const { url } = yield* EmbeddedPostgres.EmbeddedPostgres
+      const wrong = new URL(Redacted.value(url))
+      wrong.password = "wrong-password"
+      const error = yield* Effect.flip(
+        Effect.asVoid(MsgStore.MsgStore).pipe(Effect.provide(PgMsgStore.layer({ url: Redacted.make(wrong.href) })))
+      )
+      assert.instanceOf(error, MsgStoreError.MsgStoreError)
+      assert.strictEqual(error.reason._tag, "Unavailable")
+      assert.notInclude(`${error.message} ${JSON.stringify(error)}`, "wrong-password")
+    }).pipe(Effect.provide(EmbeddedPostgres.layer())))
 })

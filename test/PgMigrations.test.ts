@@ -73,6 +73,21 @@ describe("PgMigrations.migrate", () => {
       })
     ))
 
+  it.live("installs it once also where transactions are REPEATABLE READ by default", () =>
+    inEmptyDatabase((url) =>
+      Effect.gen(function*() {
+        const strict = PgClient.layer({
+          url,
+          maxConnections: 1,
+          startupParameters: { default_transaction_isolation: "repeatable read" }
+        })
+        yield* Effect.forEach(Array.from({ length: 6 }), () => Effect.provide(PgMigrations.migrate(), strict), {
+          concurrency: "unbounded"
+        })
+        yield* PgMigrations.check()
+      })
+    ))
+
   it.live("changes nothing when it runs again", () =>
     inEmptyDatabase(() =>
       Effect.gen(function*() {
@@ -249,6 +264,38 @@ describe("roles", () => {
       )
     ))
 
+  it.live("functions of others in the same schema are neither granted nor closed", () =>
+    inEmptyDatabase(() =>
+      withRole((app) =>
+        Effect.gen(function*() {
+          const sql = yield* PgClient.PgClient
+          yield* sql`create schema restante`
+          yield* sql`create function restante.wipe() returns int language sql security definer as 'select 1'`
+          yield* sql`revoke all on function restante.wipe() from public`
+          yield* sql`create function restante.harmless() returns int language sql as 'select 1'`
+          yield* PgMigrations.migrate({ applicationRole: app.name })
+          const rights = yield* sql`
+            select proname, has_function_privilege(${app.name}, oid, 'execute') as granted
+              from pg_proc where proname in ('wipe', 'harmless') and pronamespace = 'restante'::regnamespace
+             order by proname`
+          assert.deepStrictEqual(rights, [
+            { proname: "harmless", granted: true },
+            { proname: "wipe", granted: false }
+          ])
+        })
+      )
+    ))
+
+  it.live("an application role that does not exist is GrantFailed, with the schema in place", () =>
+    inEmptyDatabase(() =>
+      Effect.gen(function*() {
+        const reason = yield* reasonOf(PgMigrations.migrate({ applicationRole: "nobody of this name" }))
+        assert.strictEqual(reason._tag, "GrantFailed")
+        assert.include(reason.message, "nobody of this name")
+        yield* PgMigrations.check()
+      })
+    ))
+
   it.live("a role without grants is told so, and PUBLIC has none", () =>
     inEmptyDatabase((url) =>
       withRole((stranger) =>
@@ -278,7 +325,7 @@ describe("roles", () => {
           select proname from pg_proc
            where pronamespace = 'restante'::regnamespace
              and (proconfig is null or not 'search_path=restante, pg_temp' = any (proconfig)
-                  or not prosecdef and proname <> '_grant_to')`
+                  or not prosecdef and proname not in ('_grant_to', '_close_to_public', '_functions'))`
         assert.deepStrictEqual(unpinned, [])
       })
     ))

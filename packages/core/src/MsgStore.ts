@@ -81,7 +81,7 @@ export type Through = MessageId | { readonly sequence: bigint }
  *   that never existed (4.2, 4.3, 7.3)
  * - **interruption**: waiting for the store is interruptible and leaves no trace; what has been sent completes, and the
  *   interruption is seen afterwards (7.1)
- * - **bytes are values**: arrays are copied on the way in, and what is handed out is the caller's (2.4)
+ * - **bytes are values**: arrays are copied when the operation is called, and what is handed out is the caller's (2.4)
  * - **time** is the `Clock` of the calling fiber, in milliseconds; the store's own clock is never used (2.5)
  */
 export class MsgStore extends Context.Service<MsgStore, {
@@ -146,7 +146,8 @@ export class MsgStore extends Context.Service<MsgStore, {
    * Writes one message, by either id of the queue. While the message is stored, writing its id again changes nothing and
    * answers `AlreadyStored` (or `QuotaReached` for the marker), even when the queue is suspended or latched meanwhile: the
    * writer learns what became of the first attempt. Body, flag and timestamp are not compared. Once the entry has been
-   * removed its id is free, and a late retry is a new message; readers who need exactly-once discard by id.
+   * removed its id is free, and a late retry is a new message; readers who need exactly-once discard by id. An id or
+   * timestamp that is absent is drawn or read each time the effect runs: who wants to retry supplies the id.
    *
    * - units: `timestamp` in milliseconds since the epoch
    * - errors: `MessageTooLarge` (before everything but `InvalidArgument`), `QueueNotFound`, `QueueSuspended`
@@ -257,8 +258,8 @@ export class MsgStore extends Context.Service<MsgStore, {
   ) => Effect.Effect<number, QueueNotFound | InvalidArgument | MsgStoreError>
 
   /**
-   * The entries in order, in pages of `peekBatch`, removing nothing. Entries that are there throughout are emitted exactly
-   * once; those that come or go meanwhile may or may not appear.
+   * The entries that are there at the start, in order, in pages of `peekBatch`, removing nothing. Entries that are there
+   * throughout are emitted exactly once; those that go meanwhile may or may not appear.
    *
    * - errors: `QueueNotFound`, also when the queue is deleted meanwhile
    * - source: 4.12

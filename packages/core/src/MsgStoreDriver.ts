@@ -17,7 +17,6 @@ import type {
   PeekRange,
   Through,
   WriteFailure,
-  WriteItem,
   WriteOutcome
 } from "./MsgStore.ts"
 import type {
@@ -235,28 +234,37 @@ export const makeStore = (
           Arguments.target(target, "target") ??
             Arguments.message(message, "message") ??
             Arguments.bodySize(message, maxBodyBytes),
-          () => withClock((now) => driver.write({ target, message: Arguments.stamp(message, now) }, defaultQuota))
+          () => {
+            const own = Arguments.copy(message)
+            return withClock((now) => driver.write({ target, message: Arguments.stamp(own, now) }, defaultQuota))
+          }
         )),
 
-      writeMany: (items) =>
-        countWriteMany(withClock((now) => {
-          // An iterable may be read only once, and everything is checked before anything is copied.
-          const all: ReadonlyArray<WriteItem> = Array.from(items)
-          return unless(Arguments.batch(all, limits), () => {
-            const tooLarge = all.map((item) => Arguments.bodySize(item.message, maxBodyBytes))
-            const fitting = all.filter((_, i) => tooLarge[i] === undefined).map((item) => ({
-              target: item.target,
-              message: Arguments.stamp(item.message, now)
-            }))
-            const stored = fitting.length === 0 ? Effect.succeed([]) : driver.writeMany(fitting, defaultQuota)
-            return Effect.map(stored, (results) => {
-              let next = 0
-              return tooLarge.map((failure): Result.Result<WriteOutcome, WriteFailure> =>
-                failure === undefined ? Arr.getUnsafe(results, next++) : Result.fail(failure)
-              )
-            })
+      writeMany: (iterable) => {
+        // Read and copied when it is called, not when it runs: an iterable may be good for one reading only, and a call
+        // that is repeated must write the same.
+        const items = Arguments.items(iterable)
+        return countWriteMany(unless(Arguments.batch(items, limits), () => {
+          const all = items ?? []
+          const tooLarge = all.map((item) => Arguments.bodySize(item.message, maxBodyBytes))
+          const fitting = all.filter((_, i) => tooLarge[i] === undefined).map(({ message, target }) => ({
+            target,
+            message: Arguments.copy(message)
+          }))
+          const store = fitting.length === 0 ? Effect.succeed([]) : withClock((now) =>
+            driver.writeMany(
+              fitting.map(({ message, target }) => ({ target, message: Arguments.stamp(message, now) })),
+              defaultQuota
+            )
+          )
+          return Effect.map(store, (results) => {
+            let next = 0
+            return tooLarge.map((failure): Result.Result<WriteOutcome, WriteFailure> =>
+              failure === undefined ? Arr.getUnsafe(results, next++) : Result.fail(failure)
+            )
           })
-        })),
+        }))
+      },
 
       peek: byRecipient("peek", driver.peek),
 
@@ -291,12 +299,13 @@ export const makeStore = (
           unless(Arguments.time(before, "before"), () => driver.deleteExpired(recipientId, before))
       ),
 
+      // Up to what was there at the start: a reader slower than the writer would never come to an end.
       messages: (recipientId) =>
-        Stream.paginate(
-          0n,
-          (after: bigint) =>
-            Effect.map(peekBatch(recipientId, { limit: maxBatchItems, after }), (page) =>
-              [page, Arguments.nextPage(page)] as const)
+        Stream.unwrap(
+          Effect.map(getQueue({ recipientId }), ({ nextSequence }) =>
+            Stream.paginate(0n, (after: bigint) =>
+              Effect.map(peekBatch(recipientId, { limit: maxBatchItems, after }), (page) =>
+                Arguments.pageBelow(page, nextSequence))))
         )
     }
   })

@@ -78,8 +78,9 @@ export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable"
 }
 
 /**
- * A change was sent and its answer was lost, so it may or may not have been applied. Calling again is safe, because ids
- * come from the caller: see the operation's own text for what the repeated call answers.
+ * A change was sent and its answer was lost, so it may or may not have been applied. Calling again is safe if the ids came
+ * from the caller: see the operation's own text for what the repeated call answers. A `write` or `createQueue` whose ids
+ * the store drew would be a second one.
  */
 export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>()(
   "OutcomeUnknown",

@@ -1,7 +1,6 @@
 -- MsgStore: queues, their entries, and the functions that are the only way to them (spec/msg-store.md, sections 4 and 10).
 --
--- :"schema" is the schema of the installation, so that the file also runs in psql:
---   psql --single-transaction -v schema=restante -f 0002_msg_store.sql
+-- :"schema" stands for the schema of the installation, as a variable does in psql; PgMigrations puts its name there.
 --
 -- Functions whose name begins with an underscore are private; the application role gets EXECUTE on the others and nothing
 -- else. All are SECURITY DEFINER with a pinned search_path. Expected outcomes are values in the column "outcome"; an
@@ -11,7 +10,7 @@
 --
 -- Trap: a session plans once, often while the tables are still empty, and then reading the whole table, or walking all
 -- entries of the queue through the wrong index, looks as cheap as the right one. With 5,000 entries in a queue such a plan
--- cost 427 µs a write instead of 70 µs. So functions that look entries up forbid the first, and the two indexes of
+-- cost 427 µs a write instead of 70 µs. So functions that look rows up forbid the first, and the two indexes of
 -- messages have no column in common, so that each statement can use one of them only.
 
 create table :"schema".queues (
@@ -163,7 +162,8 @@ end $$;
 
 -- Writes back what _append changed. In plpgsql, because a function in SQL is planned again for each call (before 18).
 create function :"schema"._save(p_queue :"schema".queues) returns void
-language plpgsql volatile security definer set search_path = :"schema", pg_temp as $$
+language plpgsql volatile security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
   update queues q
      set size = p_queue.size,
@@ -173,6 +173,27 @@ begin
    where q.recipient_id = p_queue.recipient_id;
 end $$;
 
+-- Counts a locked queue if its record contradicts its head: the record it answers can be relied on (rule 10.7).
+create function :"schema"._check_head(p_queue :"schema".queues) returns :"schema".queues
+language plpgsql volatile security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  v_sequence bigint;
+  v_kind     "char";
+begin
+  select m.sequence, m.kind into v_sequence, v_kind
+    from messages m
+   where m.queue_key = p_queue.key and m.sequence >= p_queue.head_sequence
+   order by m.sequence
+   limit 1;
+  if (p_queue.size = 0) <> (v_sequence is null)
+     or v_sequence >= p_queue.next_sequence
+     or (v_kind = 'q' and not p_queue.latched) then
+    return _recount(p_queue);
+  end if;
+  return p_queue;
+end $$;
+
 -- Removes the entries of a locked queue up to and including a sequence, and answers how many that were.
 create function :"schema"._remove_through(p_queue :"schema".queues, p_sequence bigint) returns bigint
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
@@ -180,6 +201,7 @@ set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   v_removed bigint;
   v_head    bigint;
+  v_kind    "char";
 begin
   delete from messages m
    where m.queue_key = p_queue.key and m.sequence >= p_queue.head_sequence and m.sequence <= p_sequence;
@@ -187,7 +209,7 @@ begin
   if v_removed = 0 then
     return 0;
   end if;
-  select m.sequence into v_head
+  select m.sequence, m.kind into v_head, v_kind
     from messages m
    where m.queue_key = p_queue.key and m.sequence > p_sequence
    order by m.sequence
@@ -195,9 +217,11 @@ begin
   if v_head is null then
     -- Set, not subtracted: an empty queue is size 0 and open, whatever the record said before.
     update queues q
-       set size = 0, latched = false, head_sequence = greatest(q.next_sequence, p_sequence + 1)
+       set size = 0, latched = false,
+           next_sequence = greatest(q.next_sequence, p_sequence + 1),
+           head_sequence = greatest(q.next_sequence, p_sequence + 1)
      where q.recipient_id = p_queue.recipient_id;
-  elsif p_queue.size - v_removed < 1 then
+  elsif p_queue.size - v_removed < 1 or v_head >= p_queue.next_sequence or (v_kind = 'q' and not p_queue.latched) then
     perform _recount(p_queue);
   else
     update queues q
@@ -247,7 +271,8 @@ end $$;
 -- needs to address it, which never leaves the client.
 create function :"schema".get_senders(p_sender_ids bytea[])
 returns table (sender_id bytea, recipient_id bytea, status text)
-language plpgsql stable security definer set search_path = :"schema", pg_temp as $$
+language plpgsql stable security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
   return query
     select q.sender_id, q.recipient_id, q.status
@@ -263,7 +288,8 @@ returns table (
   outcome text, recipient_id bytea, sender_id bytea, quota integer, status text, size bigint, latched boolean,
   first_sequence bigint, next_sequence bigint, created_at bigint, updated_at bigint
 )
-language plpgsql volatile security definer set search_path = :"schema", pg_temp as $$
+language plpgsql volatile security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
   loop
@@ -304,9 +330,12 @@ returns table (
   outcome text, recipient_id bytea, sender_id bytea, quota integer, status text, size bigint, latched boolean,
   first_sequence bigint, next_sequence bigint, created_at bigint, updated_at bigint
 )
-language plpgsql volatile security definer set search_path = :"schema", pg_temp as $$
+language plpgsql volatile security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
+  -- Locked also when there is nothing to change: the answer must not be from after somebody else's change.
+  perform from queues q where q.recipient_id = p_recipient_id and q.deleted_at is null for no key update;
   update queues q
      set status = p_status, updated_at = p_now
    where q.recipient_id = p_recipient_id and q.deleted_at is null and q.status <> p_status;
@@ -318,9 +347,11 @@ returns table (
   outcome text, recipient_id bytea, sender_id bytea, quota integer, status text, size bigint, latched boolean,
   first_sequence bigint, next_sequence bigint, created_at bigint, updated_at bigint
 )
-language plpgsql volatile security definer set search_path = :"schema", pg_temp as $$
+language plpgsql volatile security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
+  perform from queues q where q.recipient_id = p_recipient_id and q.deleted_at is null for no key update;
   update queues q
      set quota = p_quota, updated_at = p_now
    where q.recipient_id = p_recipient_id and q.deleted_at is null and q.quota is distinct from p_quota;
@@ -329,7 +360,8 @@ end $$;
 
 -- Outcomes: deleted, not_found.
 create function :"schema".delete_queue(p_recipient_id bytea, p_now bigint, out outcome text, out discarded bigint)
-language plpgsql volatile security definer set search_path = :"schema", pg_temp as $$
+language plpgsql volatile security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   v_key bigint;
 begin
@@ -460,7 +492,7 @@ end $$;
 
 ---------------------------------------------------------------------------------------------------------------- reading
 
--- Outcomes: entry, empty, not_found. One row per entry in order, or one row without an entry.
+-- Outcomes: entry, corrupt (not handed out), empty, not_found. One row per entry in order, or one row without an entry.
 create function :"schema".peek_batch(p_recipient_id bytea, p_limit integer, p_after bigint, p_max_bytes bigint)
 returns table (
   outcome text, sequence bigint, message_id bytea, kind text, ts bigint, notify boolean, body bytea
@@ -481,13 +513,14 @@ begin
     return;
   end if;
   return query
-    select 'entry', b.sequence, b.message_id, b.kind::text, b.ts, b.notify, b.body
+    select case when b.sound then 'entry' else 'corrupt' end,
+           b.sequence, b.message_id, b.kind::text, b.ts, b.notify, case when b.sound then b.body end
       from (
         select m.*,
                row_number() over w as n,
                sum(octet_length(m.body)) over w as bytes
           from (
-            select *
+            select m.*, _is_sound(m) as sound
               from messages m
              where m.queue_key = v_key and m.sequence >= v_head and m.sequence > p_after
              order by m.sequence
@@ -503,7 +536,7 @@ begin
   end if;
 end $$;
 
--- Outcomes: entry, empty, not_found.
+-- Outcomes: entry, corrupt (not handed out), empty, not_found.
 create function :"schema".peek(
   p_recipient_id bytea,
   out outcome text, out sequence bigint, out message_id bytea, out kind text, out ts bigint, out notify boolean,
@@ -513,12 +546,12 @@ language plpgsql stable security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
-  select case when m.sequence is null then 'empty' else 'entry' end,
-         m.sequence, m.message_id, m.kind::text, m.ts, m.notify, m.body
+  select case when m.sequence is null then 'empty' when m.sound then 'entry' else 'corrupt' end,
+         m.sequence, m.message_id, m.kind::text, m.ts, m.notify, case when m.sound then m.body end
     into outcome, sequence, message_id, kind, ts, notify, body
     from queues q
     left join lateral (
-      select *
+      select m.*, _is_sound(m) as sound
         from messages m
        where m.queue_key = q.key and m.sequence >= q.head_sequence
        order by m.sequence
@@ -532,7 +565,8 @@ end $$;
 
 -- Outcomes: found, not_found.
 create function :"schema".size(p_recipient_id bytea, out outcome text, out size bigint)
-language plpgsql stable security definer set search_path = :"schema", pg_temp as $$
+language plpgsql stable security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
   select 'found', q.size into outcome, size
@@ -576,6 +610,16 @@ begin
    where m.queue_key = v_queue.key and m.sequence >= v_queue.head_sequence
    order by m.sequence
    limit 1;
+  if (v_queue.size = 0) <> (v_head.sequence is null)
+     or v_head.sequence >= v_queue.next_sequence
+     or (v_head.kind = 'q' and not v_queue.latched) then
+    v_queue := _recount(v_queue);
+    select m.* into v_head
+      from messages m
+     where m.queue_key = v_queue.key
+     order by m.sequence
+     limit 1;
+  end if;
   if v_head.message_id = p_message_id then
     outcome := 'acknowledged';
     if p_peek then
@@ -634,6 +678,7 @@ begin
     outcome := 'not_found';
     return;
   end if;
+  v_queue := _check_head(v_queue);
   select m.sequence into v_sequence
     from messages m
    where int8send(m.queue_key) || m.message_id = int8send(v_queue.key) || p_message_id;
@@ -645,7 +690,8 @@ end $$;
 create function :"schema".acknowledge_through_sequence(
   p_recipient_id bytea, p_sequence bigint, out outcome text, out removed bigint, out next_sequence bigint
 )
-language plpgsql volatile security definer set search_path = :"schema", pg_temp as $$
+language plpgsql volatile security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   v_queue queues;
 begin
@@ -656,6 +702,12 @@ begin
   if not found then
     outcome := 'not_found';
     return;
+  end if;
+  v_queue := _check_head(v_queue);
+  if p_sequence >= v_queue.next_sequence and exists (
+    select from messages m where m.queue_key = v_queue.key and m.sequence >= v_queue.next_sequence
+  ) then
+    v_queue := _recount(v_queue);
   end if;
   if p_sequence >= v_queue.next_sequence then
     outcome := 'not_assigned';
@@ -683,6 +735,7 @@ begin
     outcome := 'not_found';
     return;
   end if;
+  v_queue := _check_head(v_queue);
   outcome := 'removed';
   -- Up to the one before the first fresh message, or before the marker, or everything.
   select m.sequence - 1 into v_sequence
@@ -691,7 +744,11 @@ begin
    order by m.sequence
    limit 1;
   if not found then
-    v_sequence := v_queue.next_sequence - 1;
+    select m.sequence into v_sequence
+      from messages m
+     where m.queue_key = v_queue.key and m.sequence >= v_queue.head_sequence
+     order by m.sequence desc
+     limit 1;
   end if;
   removed := _remove_through(v_queue, v_sequence);
 end $$;

@@ -57,6 +57,17 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("Migr
   }
 }
 
+/** The schema is there, but the application role could not be given its rights. The server's words are in `problem`. */
+export class GrantFailed extends Schema.TaggedError<GrantFailed>()("GrantFailed", {
+  schema: Schema.String,
+  role: Schema.String,
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `role "${this.role}" could not be given its rights on schema "${this.schema}": ${this.problem}`
+  }
+}
+
 /** The database could not be asked. What was committed stays; running the migrator again goes on from there. */
 export class DatabaseUnavailable
   extends Schema.TaggedError<DatabaseUnavailable>()("DatabaseUnavailable", { problem: Schema.String })
@@ -72,6 +83,7 @@ export const MigrationErrorReason = Schema.Union([
   SchemaNewer,
   HistoryEdited,
   MigrationFailed,
+  GrantFailed,
   DatabaseUnavailable
 ])
 export type MigrationErrorReason = typeof MigrationErrorReason.Type

@@ -15,6 +15,7 @@ import * as Reason from "./internal/database/reason.ts"
 import * as SchemaName from "./internal/database/schemaName.ts"
 import {
   DatabaseUnavailable,
+  GrantFailed,
   HistoryEdited,
   MigrationError,
   type MigrationErrorReason,
@@ -150,7 +151,7 @@ export const migrate = (
       yield* sql.unsafe(
         `do $restante_migration$ begin\n${file.text.replaceAll(":\"schema\"", schema.quoted)}\nend $restante_migration$`
       ).unprepared
-      yield* statement(`revoke all on all functions in schema ${schema.quoted} from public`)
+      yield* statement(`select ${schema.quoted}._close_to_public()`)
       yield* statement(
         `insert into ${schema.quoted}.schema_info (version, name, checksum) values ($1::integer, $2::text, $3::text)`,
         [file.version, file.name, file.checksum]
@@ -159,12 +160,24 @@ export const migrate = (
 
     /** Applies the next migration, if one is missing, under the lock. */
     const step = Effect.gen(function*() {
+      // Trap: under another isolation level the history is read from a snapshot that is older than the lock.
+      yield* statement("set transaction isolation level read committed")
       yield* lock
       const version = yield* verify(yield* history, files, schema.name)
       const next = files[version]
       if (next === undefined) {
         if (options.applicationRole !== undefined) {
-          yield* statement(`select ${schema.quoted}._grant_to($1::name)`, [options.applicationRole])
+          const role = options.applicationRole
+          yield* Effect.catchTag(
+            statement(`select ${schema.quoted}._grant_to($1::name)`, [role]),
+            "SqlError",
+            (error) =>
+              fail(
+                Reason.sqlState(error) === undefined
+                  ? new DatabaseUnavailable({ problem: wordsOf(error) })
+                  : new GrantFailed({ schema: schema.name, role, problem: wordsOf(error) })
+              )
+          )
         }
         return { version, done: true }
       }

@@ -1,5 +1,5 @@
 /**
- * `MsgStore` on PostgreSQL 14 to 18.
+ * `MsgStore` on PostgreSQL, version 14 or newer.
  *
  * Every operation is one call of one stored function of the schema that `PgMigrations.migrate` installs. A call that was
  * answered is durable: `synchronous_commit` is never lowered. Inside the caller's own `sql.withTransaction` (over the
@@ -11,7 +11,7 @@ import { InvalidArgument, MsgStore, MsgStoreDriver, MsgStoreError } from "restan
 import * as Routine from "./internal/database/routine.ts"
 import * as SchemaName from "./internal/database/schemaName.ts"
 import * as driver from "./internal/msg-store/driver.ts"
-import type { MigrationError } from "./MigrationError.ts"
+import { DatabaseUnavailable, MigrationError } from "./MigrationError.ts"
 import * as PgMigrations from "./PgMigrations.ts"
 
 /** What every PostgreSQL layer takes, besides the limits of the contract. */
@@ -88,7 +88,8 @@ const unusable = (error: MigrationError): MsgStoreError.MsgStoreError =>
  * A store over a client of your own, so that its operations can share transactions with other statements. Fails with
  * `SchemaMismatch` unless the schema is exactly the one this library needs, and with `InvalidArgument` for options out of
  * bounds. Time limits in the server (`statement_timeout`, `lock_timeout`) are the client's: set them there, and its
- * `maxMessageSize` to 18 MiB if bodies may have more than 7 MiB.
+ * `maxMessageSize` to 18 MiB if bodies may have more than 7 MiB. Its `default_transaction_isolation` has to be READ COMMITTED:
+ * under a stricter one calls that meet on a queue conflict, are repeated up to 3 times, and then fail with `Unavailable`.
  */
 export const layerClient = (
   options: Options = {}
@@ -105,11 +106,10 @@ export const layerClient = (
         answerTimeout: Duration.sum(statementTimeout, silence)
       })
       const store = yield* MsgStoreDriver.makeStore(driver.make(database), options)
-      yield* Effect.catchTag(
-        PgMigrations.check({ schema: schema.name }),
-        "MigrationError",
-        (error) => Effect.fail(unusable(error))
-      )
+      yield* Effect.timeoutOrElse(PgMigrations.check({ schema: schema.name }), {
+        duration: acquireTimeout,
+        orElse: () => new MigrationError({ reason: new DatabaseUnavailable({ problem: "it gave no answer in time" }) })
+      }).pipe(Effect.catchTag("MigrationError", (error) => Effect.fail(unusable(error))))
       return store
     })
   )

@@ -1,5 +1,5 @@
 import { Deferred, Effect, Option, Result, Schema } from "effect"
-import type { Message } from "restante"
+import type { Message, Queue } from "restante"
 import { MsgStore } from "restante"
 import type { Store } from "./case.ts"
 import { group, test } from "./case.ts"
@@ -268,6 +268,26 @@ export const concurrency = group("H Concurrency", [
       new Set([...acknowledged, ...stored]).size
     )
     Expect.same("size", yield* queue.size, stored.length)
+  }),
+
+  // Once a call that found nothing to change answered the record as somebody else had changed it a moment later.
+  test("each change of status or quota is answered with what it set, whatever others set meanwhile", [
+    "64",
+    "6.1"
+  ], function*({ store }) {
+    const queue = yield* freshQueue(store)
+    const setting = (status: Queue.QueueStatus, quota: number) =>
+      Effect.forEach(times(60, () => status), () =>
+        Effect.gen(function*() {
+          Expect.same("status", (yield* queue.setStatus(status)).status, status)
+          Expect.same("quota", (yield* queue.setQuota(quota)).quota, quota)
+        }))
+    yield* together<unknown, unknown, never>([
+      setting("active", 1),
+      setting("suspended", 2),
+      setting("active", 1),
+      setting("suspended", 2)
+    ])
   }),
 
   test("changes of status that race writes are all kept, and no write is lost", ["64", "6.5"], function*({ store }) {

@@ -7,6 +7,7 @@ import * as Expect from "./expectation.ts"
 import {
   accepted,
   acceptedFirst,
+  alreadyStored,
   bytes,
   entry,
   filled,
@@ -205,6 +206,26 @@ export const reading = group("B FIFO and reading", [
     Expect.same("the bodies", (yield* queue.entries).map((entry) => entry.body), [filled(3, 1), filled(3, 2)])
   }),
 
+  // Once a batch from a generator was empty when it was repeated, and succeeded without storing anything.
+  test(
+    "a call writes what its arguments were when it was made, however late and however often it runs",
+    ["14", "2.4", "4.5"],
+    function*({ store }) {
+      const queue = yield* freshQueue(store)
+      const array = filled(3, 1)
+      function* once() {
+        yield queue.item("M2", { body: array })
+      }
+      const write = queue.write("M1", { body: array })
+      const writeMany = store.writeMany(once())
+      array.fill(9)
+      Expect.same("the write", yield* write, acceptedFirst(1n))
+      Expect.same("the batch", yield* writeMany, [Result.succeed(accepted(2n))])
+      Expect.same("the batch again", yield* writeMany, [Result.succeed(alreadyStored(2n))])
+      Expect.same("the bodies", (yield* queue.entries).map((entry) => entry.body), [filled(3, 1), filled(3, 1)])
+    }
+  ),
+
   test(
     "a body of exactly the limit is accepted, and one byte more is refused and not stored",
     ["15", "2.8"],
@@ -366,6 +387,17 @@ export const reading = group("B FIFO and reading", [
       Expect.holds("entries of the first page came, and not all", seen >= 1 && seen < 2_500, seen)
     }
   ),
+
+  test("messages comes to an end although a writer keeps up with it", ["18", "4.12"], function*({ store }) {
+    const queue = yield* freshQueue(store, { quota: 10_000, holding: ["M1", "M2", "M3"] })
+    const read: Array<string> = []
+    yield* Stream.runForEach(Stream.take(store.messages(queue.recipientId), 2_600), (entry) => {
+      read.push(label(entry))
+      return queue.write(`late ${read.length}`)
+    })
+    Expect.same("what was there at the start", read.slice(0, 3), ["M1", "M2", "M3"])
+    Expect.holds("it ended by itself", read.length < 2_600, read.length)
+  }),
 
   test(
     "messages emits what stays exactly once while the head is acknowledged and the tail grows",

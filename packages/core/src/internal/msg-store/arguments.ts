@@ -38,6 +38,9 @@ export const target = (target: Target, field: string): Problem => {
   if (!Predicate.isObject(target)) {
     return new InvalidArgument({ field, problem: "must be an object with a senderId or a recipientId" })
   }
+  if ("senderId" in target && "recipientId" in target) {
+    return new InvalidArgument({ field, problem: "must have a senderId or a recipientId, not both" })
+  }
   if ("senderId" in target) {
     return SenderId.is(target.senderId)
       ? undefined
@@ -78,6 +81,9 @@ export const through = (through: Through): Problem =>
   Predicate.isObject(through) ? sequence(through.sequence, "sequence") : messageId(through)
 
 export const newQueue = (queue: NewQueue): Problem => {
+  if (typeof queue !== "object" || queue === null) {
+    return new InvalidArgument({ field: "queue", problem: "must be an object" })
+  }
   const { senderId } = queue
   if (queue.recipientId !== undefined && !RecipientId.is(queue.recipientId)) {
     return new InvalidArgument({ field: "recipientId", problem: idForm })
@@ -112,7 +118,12 @@ export const bodySize = (message: NewMessage, maxBodyBytes: number): MessageTooL
     ? undefined
     : new MessageTooLarge({ size: message.body.length, limit: maxBodyBytes })
 
-export const batch = (items: ReadonlyArray<WriteItem>, limits: ResolvedLimits): Problem => {
+/** The items of a batch, read once; `undefined` if they are none. */
+export const items = (items: Iterable<WriteItem>): ReadonlyArray<WriteItem> | undefined =>
+  Predicate.isIterable(items) ? Array.from(items) : undefined
+
+export const batch = (items: ReadonlyArray<WriteItem> | undefined, limits: ResolvedLimits): Problem => {
+  if (items === undefined) return new InvalidArgument({ field: "items", problem: "must be an iterable of items" })
   if (items.length > limits.maxBatchItems) {
     return new InvalidArgument({ field: "items", problem: `must be at most ${limits.maxBatchItems}` })
   }
@@ -133,19 +144,34 @@ export const batch = (items: ReadonlyArray<WriteItem>, limits: ResolvedLimits): 
     })
 }
 
-/** Fills in the defaults and takes a copy of the body, so that the caller may go on using the array. */
+/** A message as it is now, with a body of its own: the caller may go on using the array, whenever the call runs. */
+export const copy = ({ body, id, notify, timestamp }: NewMessage): NewMessage => ({
+  id,
+  timestamp,
+  notify,
+  // Trap: `slice` of a Node Buffer is a view of the same memory, not a copy.
+  body: new Uint8Array(body)
+})
+
+/** Fills in the defaults, each time a call runs. */
 export const stamp = (message: NewMessage, now: number): StampedMessage => ({
   id: message.id ?? MessageId.randomUnsafe(),
   timestamp: message.timestamp ?? now,
   notify: message.notify ?? false,
-  // Trap: `slice` of a Node Buffer is a view of the same memory, not a copy.
-  body: new Uint8Array(message.body)
+  body: message.body
 })
 
-/** Where the page after this one starts; none after the last. */
-export const nextPage = (page: ReadonlyArray<Entry>): Option.Option<bigint> => {
-  const last = page.at(-1)
-  return last === undefined ? Option.none() : Option.some(last.sequence)
+/** The entries of a page below a sequence, and where the next page starts; nowhere once that sequence is reached. */
+export const pageBelow = (
+  page: ReadonlyArray<Entry>,
+  end: bigint
+): readonly [ReadonlyArray<Entry>, Option.Option<bigint>] => {
+  const entries = page.filter((entry) => entry.sequence < end)
+  const last = entries.at(-1)
+  return [
+    entries,
+    last === undefined || entries.length < page.length ? Option.none() : Option.some(last.sequence)
+  ]
 }
 
 export type ResolvedLimits = { readonly [K in keyof Limits]-?: NonNullable<Limits[K]> }

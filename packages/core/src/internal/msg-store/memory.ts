@@ -42,7 +42,7 @@ const record = (box: Mailbox.Mailbox): QueueRecord => {
   }
 }
 
-/** A copy for the caller, who may change its bytes. A removed entry is nobody else's and needs none. */
+/** A copy for the caller, who may change its bytes; a removed entry too, since a transaction may be rolled back. */
 const handOut = (entry: Entry): Entry => ({ ...entry, body: new Uint8Array(entry.body) })
 
 export const make: Effect.Effect<MsgStoreDriver> = Effect.gen(function*() {
@@ -157,12 +157,19 @@ export const make: Effect.Effect<MsgStoreDriver> = Effect.gen(function*() {
 
     peekBatch: (recipientId, range) => read({ recipientId }, (box) => Mailbox.peekBatch(box, range).map(handOut)),
 
-    acknowledge: (recipientId, messageId) => update(recipientId, (box) => Mailbox.acknowledge(box, messageId)),
+    acknowledge: (recipientId, messageId) =>
+      update(recipientId, (box) => {
+        const [acknowledged, next] = Mailbox.acknowledge(box, messageId)
+        return [Option.map(acknowledged, handOut), next]
+      }),
 
     acknowledgeAndPeek: (recipientId, messageId) =>
       update(recipientId, (box) => {
         const [acknowledged, next] = Mailbox.acknowledge(box, messageId)
-        return [{ acknowledged, next: Option.map(Mailbox.peek(next), handOut) }, next]
+        return [
+          { acknowledged: Option.map(acknowledged, handOut), next: Option.map(Mailbox.peek(next), handOut) },
+          next
+        ]
       }),
 
     acknowledgeThroughMessage: (recipientId, messageId) =>

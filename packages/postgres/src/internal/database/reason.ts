@@ -8,10 +8,11 @@ import { MsgStoreError } from "restante"
 /** What a routine does to the data decides what a lost answer means. */
 export type Kind = "read" | "change"
 
-/** The SQLSTATE of an error, if the server sent one. */
+/** The SQLSTATE of an error, if the server sent one. Trap: errors of a socket have a code as well, such as `EPIPE`. */
 export const sqlState = (error: SqlError): string | undefined => {
   const cause: unknown = error.reason.cause
-  return Predicate.hasProperty(cause, "code") && Predicate.isString(cause.code) && cause.code.length === 5
+  return Predicate.hasProperty(cause, "severity") && Predicate.hasProperty(cause, "code") &&
+      Predicate.isString(cause.code)
     ? cause.code
     : undefined
 }
@@ -77,5 +78,5 @@ const schemaProblem = (code: string): string => {
     case "42501":
       return "this role may not use the schema; run PgMigrations.migrate with applicationRole, as the schema's owner"
   }
-  return `the server refused the call (SQLSTATE ${code}); the schema may have been changed by hand`
+  return `the server refused the call with SQLSTATE ${code}; the cause has its own words`
 }

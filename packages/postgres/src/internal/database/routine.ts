@@ -7,7 +7,7 @@
  * by a limit here for a server that is silent.
  */
 import type { PgClient } from "@effect/sql-pg"
-import { Context, Data, Duration, Effect, Option, Result, Schema, Semaphore } from "effect"
+import { Clock, Context, Data, Duration, Effect, Fiber, Option, Result, Schema, Semaphore } from "effect"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { MsgStoreError } from "restante"
 import * as Reason from "./reason.ts"
@@ -41,29 +41,57 @@ export interface Database {
   readonly routine: <Row>(name: string, signature: Signature<Row>) => Routine<Row>
 }
 
+/** Limits are for servers that are silent, whatever clock the caller's time comes from: a test may move its own. */
+const realTime = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
+
+/**
+ * Awaits a statement for so long. What is given up is interrupted in the background: the driver's attempt to cancel it
+ * takes seconds more on a connection that is dead. The pool discards a connection that comes back with work under way.
+ */
+const answered = <A, E, F>(
+  statement: Effect.Effect<A, E>,
+  duration: Duration.Duration,
+  silent: F
+): Effect.Effect<A, E | F> =>
+  Effect.flatMap(
+    Effect.forkDetach(statement, { startImmediately: true }),
+    (fiber) =>
+      Effect.timeoutOrElse(Fiber.join(fiber), {
+        duration,
+        orElse: () => {
+          fiber.interruptUnsafe()
+          return Effect.fail(silent)
+        }
+      })
+  ).pipe(realTime)
+
+const unavailable = (cause: unknown) => new RoutineFailure({ reason: new MsgStoreError.Unavailable(), cause })
+
 /** How often a statement is repeated that the server ended because of a conflict (spec 6.4). */
 const conflictRetries = 3
 
 export const make = (sql: PgClient.PgClient, options: Options): Database => {
+  // First come, first served; the pool alone would let a caller that has just finished pass those who wait.
   const permits = Semaphore.makeUnsafe(options.concurrency)
-  const noPermit = new RoutineFailure({
-    reason: new MsgStoreError.Unavailable(),
-    cause: new Error(`no connection became free within ${Duration.format(options.acquireTimeout)}`)
-  })
-  const waitForPermit = Effect.timeoutOrElse(permits.takeScoped(1), {
-    duration: options.acquireTimeout,
-    orElse: () => Effect.fail(noPermit)
-  })
+  /** A connection for the scope. Whatever goes wrong here, nothing has been sent. */
+  const connection = Effect.andThen(permits.takeScoped(1), sql.reserve).pipe(
+    Effect.mapError(unavailable),
+    Effect.timeoutOrElse({
+      duration: options.acquireTimeout,
+      orElse: () =>
+        Effect.fail(unavailable(new Error(`no connection within ${Duration.format(options.acquireTimeout)}`)))
+    }),
+    realTime
+  )
 
-  /** Waits interruptibly for its turn, then runs to the end. */
+  /** Waits interruptibly for a connection, then runs the statement on it to the end. */
   const inTurn = <A, E>(statement: Effect.Effect<A, E>): Effect.Effect<A, E | RoutineFailure> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(permits.takeIfAvailable(1), (taken) =>
-        taken
-          ? Effect.ensuring(statement, permits.release(1))
-          // Trap: a plain `take` can be interrupted after it got the permit and before anybody knows; the scope knows.
-          : Effect.scoped(Effect.flatMap(restore(waitForPermit), () => statement)))
-    )
+    Effect.scoped(Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(
+        restore(connection),
+        (connection) => Effect.provideService(statement, sql.transactionService, [connection, 0])
+      )
+    ))
 
   const repeatOnConflict = <A, E>(
     statement: Effect.Effect<A, E | SqlError>,
@@ -84,14 +112,11 @@ export const make = (sql: PgClient.PgClient, options: Options): Database => {
       cause: new Error(`the server gave no answer within ${Duration.format(options.answerTimeout)}`)
     })
     return (...values) => {
-      const statement = Effect.timeoutOrElse(sql.unsafe(text, values).withoutTransform, {
-        duration: options.answerTimeout,
-        orElse: () => Effect.fail(silent)
-      })
+      const statement = answered(sql.unsafe(text, values).withoutTransform, options.answerTimeout, silent)
       return Effect.withFiber((fiber) =>
-        // Trap: a statement inside the caller's transaction has its connection already. Waiting for a permit could
-        // wait for somebody who waits for that connection. A conflict there ends the whole transaction, so repeating
-        // the statement is pointless.
+        // Trap: a statement inside the caller's transaction has its connection already. Waiting for another could wait
+        // for somebody who waits for that one. A conflict there ends the whole transaction, so repeating the statement
+        // is pointless.
         Option.isSome(Context.getOption(fiber.context, sql.transactionService))
           ? Effect.uninterruptible(statement)
           : inTurn(repeatOnConflict(statement, conflictRetries))

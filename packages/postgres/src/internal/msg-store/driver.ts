@@ -17,6 +17,8 @@ const failureOf = (operation: string) => ({ cause, reason }: RoutineFailure) =>
 const corrupt = (problem: string) =>
   new RoutineFailure({ reason: new MsgStoreError.Corrupt(), cause: new Error(problem) })
 
+const corruptEntry = corrupt("an entry of the queue violates the specification")
+
 /** The one row that most functions answer. */
 const single = <Row>(rows: Effect.Effect<ReadonlyArray<Row>, RoutineFailure>): Effect.Effect<Row, RoutineFailure> =>
   Effect.flatMap(
@@ -294,23 +296,28 @@ export const make = (database: Database): MsgStoreDriver.MsgStoreDriver => {
 
     peek: (recipientId) =>
       single(peek(Bytes.ofId(recipientId))).pipe(
-        Effect.flatMap((row): Answer<Option.Option<Message.Entry>, MsgStoreError.QueueNotFound> =>
-          row.outcome === "entry"
-            ? Effect.asSome(Rows.entry(row))
-            : row.outcome === "empty"
-            ? Effect.succeedNone
-            : unknownReader(recipientId)
-        ),
+        Effect.flatMap((row): Answer<Option.Option<Message.Entry>, MsgStoreError.QueueNotFound> => {
+          switch (row.outcome) {
+            case "entry":
+              return Effect.asSome(Rows.entry(row))
+            case "empty":
+              return Effect.succeedNone
+            case "not_found":
+              return unknownReader(recipientId)
+            case "corrupt":
+              return Effect.fail(corruptEntry)
+          }
+        }),
         Effect.catchTag("RoutineFailure", failureOf("peek"))
       ),
 
     peekBatch: (recipientId, { after, limit, maxBytes }) =>
       peekBatch(Bytes.ofId(recipientId), limit, after, BigInt(maxBytes)).pipe(
-        Effect.flatMap((rows): Answer<Array<Message.Entry>, MsgStoreError.QueueNotFound> =>
-          rows.some((row) => row.outcome === "not_found")
-            ? unknownReader(recipientId)
-            : Effect.forEach(rows.filter((row) => row.outcome === "entry"), Rows.entry)
-        ),
+        Effect.flatMap((rows): Answer<Array<Message.Entry>, MsgStoreError.QueueNotFound> => {
+          if (rows.some((row) => row.outcome === "not_found")) return unknownReader(recipientId)
+          if (rows.some((row) => row.outcome === "corrupt")) return Effect.fail(corruptEntry)
+          return Effect.forEach(rows.filter((row) => row.outcome === "entry"), Rows.entry)
+        }),
         Effect.catchTag("RoutineFailure", failureOf("peekBatch"))
       ),
 
@@ -325,7 +332,7 @@ export const make = (database: Database): MsgStoreDriver.MsgStoreDriver => {
             case "not_found":
               return unknownReader(recipientId)
             case "corrupt":
-              return Effect.fail(corrupt("the head of the queue violates the specification"))
+              return Effect.fail(corruptEntry)
           }
         }),
         Effect.catchTag("RoutineFailure", failureOf("acknowledge"))
@@ -344,7 +351,7 @@ export const make = (database: Database): MsgStoreDriver.MsgStoreDriver => {
             case "not_found":
               return unknownReader(recipientId)
             case "corrupt":
-              return Effect.fail(corrupt("the head of the queue violates the specification"))
+              return Effect.fail(corruptEntry)
           }
         }),
         Effect.catchTag("RoutineFailure", failureOf("acknowledgeAndPeek"))

@@ -82,7 +82,7 @@ const nextColumns = {
 
 export const PeekRow = Schema.Union([
   Schema.Struct({ outcome: Schema.Literal("entry"), ...entryColumns }),
-  outcomes("empty", "not_found")
+  outcomes("corrupt", "empty", "not_found")
 ])
 
 /** `next_sequence` is null if nothing is behind the head, or nobody asked. */

@@ -14,11 +14,19 @@ export interface Senders {
 /** About 3 MB of ids when full. */
 const capacity = 10_000
 
-/** Forgets the binding that was learnt first when it is full. */
+/** Forgets the binding that was not used for the longest time when it is full. */
 export const make = (): Senders => {
   const bindings = new Map<SenderId, RecipientId>()
   return {
-    get: (senderId) => bindings.get(senderId),
+    get: (senderId) => {
+      const recipientId = bindings.get(senderId)
+      // A map keeps the order of insertion: what was used last goes to the end.
+      if (recipientId !== undefined) {
+        bindings.delete(senderId)
+        bindings.set(senderId, recipientId)
+      }
+      return recipientId
+    },
     set: (senderId, recipientId) => {
       if (bindings.size >= capacity && !bindings.has(senderId)) {
         for (const oldest of bindings.keys()) {
