@@ -7,7 +7,7 @@
  * by a limit here for a server that is silent.
  */
 import type { PgClient } from "@effect/sql-pg"
-import { Clock, Context, Data, Duration, Effect, Fiber, Option, Result, Schema, Semaphore } from "effect"
+import { Context, Data, Duration, Effect, Option, Result, Schema, Semaphore } from "effect"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { MsgStoreError } from "restante"
 import * as Reason from "./reason.ts"
@@ -41,29 +41,38 @@ export interface Database {
   readonly routine: <Row>(name: string, signature: Signature<Row>) => Routine<Row>
 }
 
-/** Limits are for servers that are silent, whatever clock the caller's time comes from: a test may move its own. */
-const realTime = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
-
 /**
- * Awaits a statement for so long. What is given up is interrupted in the background: the driver's attempt to cancel it
- * takes seconds more on a connection that is dead. The pool discards a connection that comes back with work under way.
+ * Awaits an effect for so long, in real time: limits are for servers that are silent, and a test may move its own clock. What
+ * is given up is interrupted in the background, because the driver's attempt to cancel takes seconds more on a connection
+ * that is dead; the pool discards a connection that comes back with work under way.
+ *
+ * `Effect.timeoutOrElse` awaits what it interrupts, and its race costs a turn of the event loop for each call: with it a
+ * `peek` by one fiber took 213 µs, and takes 157.
  */
-const answered = <A, E, F>(
-  statement: Effect.Effect<A, E>,
-  duration: Duration.Duration,
-  silent: F
-): Effect.Effect<A, E | F> =>
+const within = <A, E, R, F>(
+  effect: Effect.Effect<A, E, R>,
+  limit: Duration.Duration,
+  late: F
+): Effect.Effect<A, E | F, R> =>
   Effect.flatMap(
-    Effect.forkDetach(statement, { startImmediately: true }),
+    Effect.forkDetach(effect, { startImmediately: true }),
     (fiber) =>
-      Effect.timeoutOrElse(Fiber.join(fiber), {
-        duration,
-        orElse: () => {
+      Effect.callback<A, E | F>((resume) => {
+        const timer = setTimeout(() => {
+          // In this order: a fiber that only waits ends at once, and its interruption would be the answer.
+          resume(Effect.fail(late))
           fiber.interruptUnsafe()
-          return Effect.fail(silent)
-        }
+        }, Duration.toMillis(limit))
+        fiber.addObserver((exit) => {
+          clearTimeout(timer)
+          resume(exit)
+        })
+        return Effect.sync(() => {
+          clearTimeout(timer)
+          fiber.interruptUnsafe()
+        })
       })
-  ).pipe(realTime)
+  )
 
 const unavailable = (cause: unknown) => new RoutineFailure({ reason: new MsgStoreError.Unavailable(), cause })
 
@@ -74,14 +83,10 @@ export const make = (sql: PgClient.PgClient, options: Options): Database => {
   // First come, first served; the pool alone would let a caller that has just finished pass those who wait.
   const permits = Semaphore.makeUnsafe(options.concurrency)
   /** A connection for the scope. Whatever goes wrong here, nothing has been sent. */
-  const connection = Effect.andThen(permits.takeScoped(1), sql.reserve).pipe(
-    Effect.mapError(unavailable),
-    Effect.timeoutOrElse({
-      duration: options.acquireTimeout,
-      orElse: () =>
-        Effect.fail(unavailable(new Error(`no connection within ${Duration.format(options.acquireTimeout)}`)))
-    }),
-    realTime
+  const connection = within(
+    Effect.mapError(Effect.andThen(permits.takeScoped(1), sql.reserve), unavailable),
+    options.acquireTimeout,
+    unavailable(new Error(`no connection within ${Duration.format(options.acquireTimeout)}`))
   )
 
   /** Waits interruptibly for a connection, then runs the statement on it to the end. */
@@ -112,7 +117,7 @@ export const make = (sql: PgClient.PgClient, options: Options): Database => {
       cause: new Error(`the server gave no answer within ${Duration.format(options.answerTimeout)}`)
     })
     return (...values) => {
-      const statement = answered(sql.unsafe(text, values).withoutTransform, options.answerTimeout, silent)
+      const statement = within(sql.unsafe(text, values).withoutTransform, options.answerTimeout, silent)
       return Effect.withFiber((fiber) =>
         // Trap: a statement inside the caller's transaction has its connection already. Waiting for another could wait
         // for somebody who waits for that one. A conflict there ends the whole transaction, so repeating the statement
