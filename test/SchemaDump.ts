@@ -6,7 +6,8 @@ import { PgClient } from "@effect/sql-pg"
 import { Effect } from "effect"
 
 const relations = `
-  select 'table ' || c.relname || coalesce(' with (' || array_to_string(c.reloptions, ', ') || ')', '') || E'\\n' ||
+  select case c.relkind when 'r' then 'table ' else 'type ' end || c.relname ||
+         coalesce(' with (' || array_to_string(c.reloptions, ', ') || ')', '') || E'\\n' ||
          (select string_agg(
                    '  ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) ||
                    case when a.attnotnull then ' not null' else '' end ||
@@ -19,7 +20,7 @@ const relations = `
             left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
            where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as text
     from pg_class c
-   where c.relnamespace = $1::regnamespace and c.relkind = 'r'
+   where c.relnamespace = $1::regnamespace and c.relkind in ('r', 'c')
    order by c.relname`
 
 // Not-null constraints are rows of their own since PostgreSQL 18; the columns above tell of them on every version.

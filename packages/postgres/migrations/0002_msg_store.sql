@@ -243,28 +243,33 @@ end $$;
 
 ----------------------------------------------------------------------------------------------------------------- queues
 
-create function :"schema".get_queue(p_recipient_id bytea)
-returns table (
+-- A queue as get_queue, create_queue and the setters answer it.
+create type :"schema".queue_record as (
   outcome text, recipient_id bytea, sender_id bytea, quota integer, status text, size bigint, latched boolean,
   first_sequence bigint, next_sequence bigint, created_at bigint, updated_at bigint
-)
+);
+
+-- Outcomes: found, not_found.
+create function :"schema".get_queue(p_recipient_id bytea) returns :"schema".queue_record
 language plpgsql stable security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  v_record queue_record;
 begin
-  return query
-    select 'found', q.recipient_id, q.sender_id, q.quota, q.status, q.size, q.latched,
-           (select m.sequence
-              from messages m
-             where m.queue_key = q.key and m.sequence >= q.head_sequence
-             order by m.sequence
-             limit 1),
-           q.next_sequence, q.created_at, q.updated_at
-      from queues q
-     where q.recipient_id = p_recipient_id and q.deleted_at is null;
+  select 'found', q.recipient_id, q.sender_id, q.quota, q.status, q.size, q.latched,
+         (select m.sequence
+            from messages m
+           where m.queue_key = q.key and m.sequence >= q.head_sequence
+           order by m.sequence
+           limit 1),
+         q.next_sequence, q.created_at, q.updated_at
+    into v_record
+    from queues q
+   where q.recipient_id = p_recipient_id and q.deleted_at is null;
   if not found then
-    outcome := 'not_found';
-    return next;
+    v_record.outcome := 'not_found';
   end if;
+  return v_record;
 end $$;
 
 -- The one function that is keyed by sender id: what a writer may know of each queue, and the recipient id that the client
@@ -283,79 +288,63 @@ end $$;
 -- Outcomes: created, found (this very pair exists), recipient_taken, sender_taken.
 create function :"schema".create_queue(
   p_recipient_id bytea, p_sender_id bytea, p_quota integer, p_status text, p_now bigint
-)
-returns table (
-  outcome text, recipient_id bytea, sender_id bytea, quota integer, status text, size bigint, latched boolean,
-  first_sequence bigint, next_sequence bigint, created_at bigint, updated_at bigint
-)
+) returns :"schema".queue_record
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
-#variable_conflict use_column
+declare
+  v_record queue_record;
 begin
   loop
     insert into queues (recipient_id, sender_id, quota, status, created_at, updated_at)
     values (p_recipient_id, p_sender_id, p_quota, p_status, p_now, p_now)
     on conflict do nothing;
     if found then
-      return query
-        select 'created', g.recipient_id, g.sender_id, g.quota, g.status, g.size, g.latched,
-               g.first_sequence, g.next_sequence, g.created_at, g.updated_at
-          from get_queue(p_recipient_id) g;
-      return;
+      v_record := get_queue(p_recipient_id);
+      v_record.outcome := 'created';
+      return v_record;
     end if;
-    return query
-      select g.*
-        from queues q, get_queue(p_recipient_id) g
-       where q.recipient_id = p_recipient_id and q.sender_id = p_sender_id and q.deleted_at is null
-         and g.outcome = 'found';
-    if found then
-      return;
+    v_record := get_queue(p_recipient_id);
+    if v_record.sender_id = p_sender_id then
+      return v_record;
     end if;
+    v_record := null;
     if exists (select from queues q where q.recipient_id = p_recipient_id) then
-      outcome := 'recipient_taken';
-      return next;
-      return;
+      v_record.outcome := 'recipient_taken';
+      return v_record;
     end if;
     if exists (select from queues q where q.sender_id = p_sender_id) then
-      outcome := 'sender_taken';
-      return next;
-      return;
+      v_record.outcome := 'sender_taken';
+      return v_record;
     end if;
     -- The queue that was in the way is gone again; nothing forbids this one any more.
   end loop;
 end $$;
 
+-- Outcomes: found, not_found.
 create function :"schema".set_queue_status(p_recipient_id bytea, p_status text, p_now bigint)
-returns table (
-  outcome text, recipient_id bytea, sender_id bytea, quota integer, status text, size bigint, latched boolean,
-  first_sequence bigint, next_sequence bigint, created_at bigint, updated_at bigint
-)
+returns :"schema".queue_record
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
-#variable_conflict use_column
 begin
   -- Locked also when there is nothing to change: the answer must not be from after somebody else's change.
   perform from queues q where q.recipient_id = p_recipient_id and q.deleted_at is null for no key update;
   update queues q
      set status = p_status, updated_at = p_now
    where q.recipient_id = p_recipient_id and q.deleted_at is null and q.status <> p_status;
-  return query select * from get_queue(p_recipient_id);
+  return get_queue(p_recipient_id);
 end $$;
 
+-- Outcomes: found, not_found.
 create function :"schema".set_quota(p_recipient_id bytea, p_quota integer, p_now bigint)
-returns table (
-  outcome text, recipient_id bytea, sender_id bytea, quota integer, status text, size bigint, latched boolean,
-  first_sequence bigint, next_sequence bigint, created_at bigint, updated_at bigint
-)
+returns :"schema".queue_record
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
-#variable_conflict use_column
 begin
   perform from queues q where q.recipient_id = p_recipient_id and q.deleted_at is null for no key update;
   update queues q
      set quota = p_quota, updated_at = p_now
    where q.recipient_id = p_recipient_id and q.deleted_at is null and q.quota is distinct from p_quota;
-  return query select * from get_queue(p_recipient_id);
+  return get_queue(p_recipient_id);
 end $$;
 
 -- Outcomes: deleted, not_found.
