@@ -90,6 +90,9 @@ const unusable = (error: MigrationError): MsgStoreError.MsgStoreError =>
  * bounds. Time limits in the server (`statement_timeout`, `lock_timeout`) are the client's: set them there, and its
  * `maxMessageSize` to 18 MiB if bodies may have more than 7 MiB. Its `default_transaction_isolation` has to be READ COMMITTED:
  * under a stricter one calls that meet on a queue conflict, are repeated up to 3 times, and then fail with `Unavailable`.
+ *
+ * Each call has a connection to itself while it runs, also of a client with `multiplex`, whose pipelining it does not use: a
+ * statement that is given up could otherwise not be told from its neighbours.
  */
 export const layerClient = (
   options: Options = {}

@@ -1,6 +1,6 @@
 /**
  * What the operations of `MsgStore` mean, as pure functions from a queue to an answer and a queue. Nothing here knows
- * Effect, ids spaces or storage; it is section 4.2 of the specification, row by row, and small enough to be read as the
+ * Effect, id spaces or storage; it is section 4.2 of the specification, row by row, and small enough to be read as the
  * definition. PostgreSQL has to agree with it; the model in `@restante/conformance` judges both.
  */
 import { HashMap, Option, Result } from "effect"

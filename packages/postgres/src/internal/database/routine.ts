@@ -82,6 +82,7 @@ const conflictRetries = 3
 export const make = (sql: PgClient.PgClient, options: Options): Database => {
   // First come, first served; the pool alone would let a caller that has just finished pass those who wait.
   const permits = Semaphore.makeUnsafe(options.concurrency)
+
   /** A connection for the scope. Whatever goes wrong here, nothing has been sent. */
   const connection = within(
     Effect.mapError(Effect.andThen(permits.takeScoped(1), sql.reserve), unavailable),
