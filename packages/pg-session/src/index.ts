@@ -1,0 +1,2 @@
+export * as PgTransport from "./PgTransport.ts"
+export * as PgTransportError from "./PgTransportError.ts"
