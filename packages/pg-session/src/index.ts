@@ -1,2 +1,5 @@
+export * as PgCancel from "./PgCancel.ts"
+export * as PgCopy from "./PgCopy.ts"
+export * as PgCopyError from "./PgCopyError.ts"
 export * as PgTransport from "./PgTransport.ts"
 export * as PgTransportError from "./PgTransportError.ts"
