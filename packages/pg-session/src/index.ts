@@ -1,5 +1,7 @@
 export * as PgCancel from "./PgCancel.ts"
 export * as PgCopy from "./PgCopy.ts"
 export * as PgCopyError from "./PgCopyError.ts"
+export * as PgErrors from "./PgErrors.ts"
+export * as PgRow from "./PgRow.ts"
 export * as PgTransport from "./PgTransport.ts"
 export * as PgTransportError from "./PgTransportError.ts"
