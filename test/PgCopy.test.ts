@@ -4,7 +4,23 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { PgCopy, PgTransport } from "@restante/pg-session"
-import { Cause, Deferred, Effect, Exit, Fiber, Option, Queue, Schedule, type Scope, Stream } from "effect"
+import {
+  Cause,
+  Context,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Queue,
+  References,
+  Schedule,
+  type Scope,
+  Stream
+} from "effect"
+import * as Certificates from "./fixtures/pg-session/certificates.ts"
+import * as TlsServer from "./fixtures/pg-session/tlsServer.ts"
 import * as PostgresDatabase from "./PostgresDatabase.ts"
 
 const url = await PostgresDatabase.open()
@@ -706,7 +722,248 @@ const reasonKind = <A, E>(effect: Effect.Effect<A, E>) =>
     return reason._tag === "Misuse" ? reason.kind : reason._tag
   })
 
+describe("what waits", () => {
+  it("no wake-up is missed when a fiber gives way between any two steps", () =>
+    onOneSession((sql) =>
+      Effect.gen(function*() {
+        const name = yield* table(sql, "body text")
+        const line = "x".repeat(9_999)
+        for (const budget of [3, 5, 8]) {
+          yield* sql.unsafe(`truncate ${name}`)
+          const copied = yield* PgCopy.copyInLines({ table: name }, Stream.map(Stream.range(1, 2_000), () => line))
+            .pipe(
+              Effect.provideService(References.MaxOpsBeforeYield, budget)
+            )
+          assert.strictEqual(copied.rows, 2_000)
+          const size = yield* Stream.runFold(
+            PgCopy.copyOut({ table: name }),
+            () => 0,
+            (sum, bytes) => sum + bytes.length
+          )
+            .pipe(Effect.provideService(References.MaxOpsBeforeYield, budget))
+          assert.strictEqual(size, 20_000_000)
+        }
+      })
+    ))
+
+  it("an end that is near does not let the cancel hit the next statement of the session", () =>
+    onOneSession((sql) =>
+      Effect.gen(function*() {
+        for (let attempt = 0; attempt < 10; attempt++) {
+          const query = "select repeat('x', 1000) from generate_series(1, 300)"
+          const copy = yield* Effect.forkScoped(
+            Stream.runDrain(Stream.take(PgCopy.copyOut({ query }), 1)),
+            { startImmediately: true }
+          )
+          const innocent = yield* Effect.forkScoped(Effect.exit(sql`select pg_sleep(0.05)`), { startImmediately: true })
+          yield* Fiber.join(copy)
+          const exit = yield* Fiber.join(innocent)
+          assert.isTrue(Exit.isSuccess(exit), `attempt ${attempt}`)
+        }
+      })
+    ))
+
+  it("a consumer that takes its rest late does not release the next COPY of the session", () =>
+    Effect.gen(function*() {
+      const query = (rows: number) => `select repeat('x', 10000) from generate_series(1, ${rows})`
+      const held = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const slow = yield* Effect.forkScoped(Stream.runForEach(
+        PgCopy.copyOut({ query: query(17) }),
+        () => Effect.andThen(Deferred.succeed(held, undefined), Deferred.await(go))
+      ))
+      yield* Deferred.await(held)
+      const stalled = yield* Deferred.make<void>()
+      const never = yield* Effect.forkScoped(Stream.runForEach(
+        PgCopy.copyOut({ query: query(30_000) }),
+        () => Effect.andThen(Deferred.succeed(stalled, undefined), Effect.never)
+      ))
+      yield* Deferred.await(stalled)
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.join(slow)
+      // 300 MB would be here soon if they were let in; the server says that it waits for us.
+      const owner = Context.get(yield* Layer.build(PostgresDatabase.ownerLayer(url)), PgClient.PgClient)
+      yield* until(Effect.map(
+        owner<{ readonly n: number }>`
+          select count(*)::int4 as n from pg_stat_activity
+           where datname = current_database() and wait_event = 'ClientWrite'`,
+        (rows) => rows[0]?.n === 1
+      ))
+      assert.isBelow(process.memoryUsage().arrayBuffers, 100_000_000)
+      yield* Fiber.interrupt(never)
+    }).pipe(Effect.scoped, Effect.provide(session()), Effect.runPromise))
+
+  it("writers that share a writer take turns, and leave no listener behind", () =>
+    onOneSession((sql) =>
+      Effect.gen(function*() {
+        const warnings: Array<string> = []
+        const onWarning = (warning: Error) => warnings.push(warning.name)
+        process.on("warning", onWarning)
+        const name = yield* table(sql, "body text")
+        const line = Buffer.from(`${"x".repeat(65_535)}\n`)
+        yield* Effect.scoped(Effect.gen(function*() {
+          const writer = yield* PgCopy.writer({ table: name })
+          yield* Effect.all(Array.from({ length: 200 }, () => writer.write(line)), { concurrency: "unbounded" })
+          for (let i = 0; i < 50; i++) yield* Effect.timeoutOption(writer.write(line), 0)
+          yield* writer.cancel("enough")
+        }))
+        process.off("warning", onWarning)
+        assert.deepStrictEqual(warnings, [])
+      })
+    ))
+
+  it("large rows are encoded as they are sent, not a whole array ahead", () =>
+    onOneSession((sql) =>
+      Effect.gen(function*() {
+        const name = yield* table(sql, "body text")
+        const body = "x".repeat(100_000)
+        let peak = 0
+        const rows = Stream.map(Stream.range(1, 4_000), () => [body])
+        const watch = Effect.forkScoped(Effect.forever(Effect.andThen(
+          Effect.sync(() => {
+            peak = Math.max(peak, process.memoryUsage().arrayBuffers)
+          }),
+          Effect.sleep("5 millis")
+        )))
+        yield* watch
+        assert.deepStrictEqual(yield* PgCopy.copyInRows({ table: name }, rows), { rows: 4_000 })
+        assert.isBelow(peak, 150_000_000)
+      })
+    ))
+
+  it("a wrong direction can be interrupted, however long the output takes", () =>
+    onOneSession(() =>
+      Effect.gen(function*() {
+        const wrong = PgCopy.copyInSql("copy (select pg_sleep(100)) to stdout", Stream.empty)
+        assert.isTrue(Option.isNone(yield* Effect.timeoutOption(wrong, "200 millis")))
+      })
+    ))
+
+  it("an interrupted consumer is not held up by its own drain", () =>
+    onOneSession(() =>
+      Effect.gen(function*() {
+        const rows = PgCopy.copyOutLines(
+          { query: "select n, pg_sleep(case when n > 2000 then 100 else 0 end) from generate_series(1, 3000) n" },
+          { onEarlyEnd: "drain" }
+        )
+        assert.isTrue(Option.isNone(yield* Effect.timeoutOption(Stream.runDrain(rows), "300 millis")))
+      })
+    ))
+})
+
+describe("odd shapes", () => {
+  it("a line of 30 MB comes whole", () =>
+    onOneSession(() =>
+      Effect.gen(function*() {
+        const [line] = yield* Stream.runCollect(PgCopy.copyOutLines({ query: "select repeat('x', 30000000)" }))
+        assert.strictEqual(line?.length, 30_000_000)
+      })
+    ))
+
+  it("a table without columns has rows without columns", () =>
+    onOneSession((sql) =>
+      Effect.gen(function*() {
+        const name = yield* table(sql, "")
+        assert.deepStrictEqual(yield* PgCopy.copyInRows({ table: name }, Stream.make([], [])), { rows: 2 })
+        assert.deepStrictEqual(yield* Stream.runCollect(PgCopy.copyOutRows({ table: name })), [[], []])
+        assert.deepStrictEqual(yield* Stream.runCollect(PgCopy.copyOutRows({ query: "select ''" })), [[""]])
+      })
+    ))
+
+  it("an array nested too deeply is a bad row", () =>
+    onOneSession((sql) =>
+      Effect.gen(function*() {
+        const name = yield* table(sql)
+        let nested: unknown = 1
+        for (let i = 0; i < 20_000; i++) nested = [nested]
+        const reason = reasonOf(yield* Effect.exit(PgCopy.copyInRows({ table: name }, Stream.make([1, nested]))))
+        assert.strictEqual(reason._tag, "BadRow")
+      })
+    ))
+
+  it("an option that stands in the text as it is cannot carry anything else", () =>
+    onOneSession(() =>
+      Effect.gen(function*() {
+        const untyped: object = { onError: "stop); drop table x; --" }
+        const reason = reasonOf(yield* Effect.exit(PgCopy.copyIn({ table: "t" }, Stream.empty, untyped)))
+        assert.strictEqual(reason._tag === "Misuse" && reason.kind, "BadOptions")
+      })
+    ))
+
+  it("a COPY that waits for another transaction's row is cancelled by an interruption, on the same session", () =>
+    onOneSession((sql) =>
+      Effect.gen(function*() {
+        const name = yield* table(sql, "n int primary key")
+        const owner = Context.get(yield* Layer.build(PostgresDatabase.ownerLayer(url)), PgClient.PgClient)
+        const locked = yield* Deferred.make<void>()
+        yield* Effect.forkScoped(owner.withTransaction(Effect.gen(function*() {
+          yield* owner.unsafe(`insert into ${name} values (1)`)
+          yield* Deferred.succeed(locked, undefined)
+          return yield* Effect.never
+        })))
+        yield* Deferred.await(locked)
+        const copy = yield* Effect.forkScoped(PgCopy.copyInLines({ table: name }, Stream.make("1")))
+        yield* until(Effect.map(
+          owner<{ readonly n: number }>`
+            select count(*)::int4 as n from pg_stat_activity
+             where wait_event_type = 'Lock' and datname = current_database()`,
+          (rows) => rows[0]?.n === 1
+        ))
+        yield* Fiber.interrupt(copy)
+        assert.strictEqual(yield* countOf(sql, name), 0)
+      })
+    ))
+})
+
+describe("over TLS", () => {
+  it("rows go in and out, and back-pressure holds", () =>
+    Effect.gen(function*() {
+      const authority = yield* Effect.promise(() => Certificates.authority("test authority"))
+      const server = yield* TlsServer.make
+      yield* server.present(
+        yield* Effect.promise(() =>
+          authority.issue({ commonName: "127.0.0.1", names: [{ type: "ip", value: "127.0.0.1" }] })
+        )
+      )
+      const layer = PgTransport.layer({
+        host: server.host,
+        port: server.port,
+        username: "by_scram",
+        database: "postgres",
+        password: TlsServer.password,
+        tls: { mode: "verify-full", ca: authority.cert },
+        maxConnections: 1
+      })
+      yield* Effect.gen(function*() {
+        const sql = yield* PgClient.PgClient
+        const transport = yield* PgTransport.PgTransport
+        yield* sql`create temporary table secret (n int, body text)`
+        const rows = Stream.map(Stream.range(1, 50_000), (n) => [n, "y".repeat(1_000)])
+        assert.deepStrictEqual(yield* PgCopy.copyInRows({ table: "secret" }, rows), { rows: 50_000 })
+        const back = yield* Stream.runFold(PgCopy.copyOutRows({ table: "secret" }), () => 0, (n) => n + 1)
+        assert.strictEqual(back, 50_000)
+        const [first] = yield* Stream.runCollect(Stream.take(PgCopy.copyOutLines({ table: "secret" }), 1))
+        assert.isDefined(first)
+        assert.deepStrictEqual((yield* transport.sessions).map(({ bound }) => bound), [true])
+      }).pipe(Effect.provide(layer))
+    }).pipe(Effect.scoped, Effect.runPromise))
+})
+
 describe("a session that is lost", () => {
+  it("a statement that was not known to be a COPY may have taken effect", () =>
+    Effect.gen(function*() {
+      const fiber = yield* Effect.forkScoped(Effect.exit(PgCopy.copyInSql("select pg_sleep(100)", Stream.empty)))
+      const owner = Context.get(yield* Layer.build(PostgresDatabase.ownerLayer(url)), PgClient.PgClient)
+      yield* until(Effect.map(
+        owner<{ readonly n: number }>`
+          select count(pg_terminate_backend(pid))::int4 as n from pg_stat_activity
+           where datname = current_database() and wait_event = 'PgSleep'`,
+        (rows) => rows[0]?.n === 1
+      ))
+      const reason = reasonOf(yield* Fiber.join(fiber))
+      assert.deepStrictEqual(reason, new PgCopy.SessionLost({ outcome: "unknown" }))
+    }).pipe(Effect.scoped, Effect.provide(session()), Effect.runPromise))
+
   it("before the last row was sent nothing is stored, and the error says so", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient

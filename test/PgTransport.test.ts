@@ -118,7 +118,8 @@ describe("session facts", () => {
       const late = yield* Stream.runCollect(Stream.take(transport.notices, 256))
       assert.strictEqual(late[0]?.fields.message, "late 745")
       assert.strictEqual(late[255]?.fields.message, "late 1000")
-      assert.isAtLeast(yield* transport.droppedNotices, 0)
+      // The first reader had the early ones and "late 1"; those from there to "late 744" nobody has read.
+      assert.strictEqual(yield* transport.droppedNotices, 743)
     })))
 
   it("a session that is destroyed fails what it was doing, and the pool opens another", () =>
@@ -174,7 +175,36 @@ describe("session facts", () => {
     ))
 })
 
+describe("a mark", () => {
+  it("tells the command tag of the statement that begins with it, word for word", () =>
+    run(Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const transport = yield* PgTransport.PgTransport
+      const { comment, token } = yield* transport.mark
+      assert.deepStrictEqual(yield* transport.tag(token), Option.none())
+      yield* sql.unsafe(`${comment}create table tagged (n int)`).unprepared
+      assert.deepStrictEqual(yield* transport.tag(token), Option.some("CREATE TABLE"))
+      // Used up: the same mark means nothing now.
+      yield* sql.unsafe(`${comment}drop table tagged`).unprepared
+      assert.deepStrictEqual(yield* transport.tag(token), Option.some("CREATE TABLE"))
+    })))
+})
+
 describe("what a client may ask for", () => {
+  it("a password effect that dies is told as what it is", () =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(
+        Effect.provide(
+          Effect.flatMap(PgClient.PgClient, (sql) => sql`select 1`),
+          PgTransport.layer({ host: "127.0.0.1", username: "u", password: Effect.die(new Error("no vault")) })
+        )
+      )
+      const error = Exit.isFailure(exit) ? Option.getOrThrow(Cause.findErrorOption(exit.cause)) : assert.fail("it ran")
+      const cause = error._tag === "SqlError" ? error.reason.cause : error
+      assert.isTrue(cause instanceof PgTransport.PgTransportError && cause.reason._tag === "Misuse")
+      assert.include(String(cause), "password effect")
+    }).pipe(Effect.runPromise))
+
   it("a client that asks for TLS itself is told what to do", () =>
     Effect.gen(function*() {
       const transport = yield* PgTransport.make({ url })

@@ -5,11 +5,14 @@
  * one it fails with `Misuse` and sends nothing. A COPY runs on the connection of the current transaction if there is one,
  * otherwise on one of the pool. It is one statement: it stores every row or none.
  *
+ * In a transaction the session is busy until the COPY has ended: a source or a consumer that itself runs a statement in the same
+ * transaction waits for ever. Give it a connection of its own, or read first.
+ *
  * Memory: at most 256 KiB wait on either side, however long the data. A stalled server stalls the source, a stalled
  * consumer stalls the server.
  */
-import { Cause, Effect, Exit, Result, type Scope, Stream } from "effect"
-import { begin, type Conversation } from "./internal/copy/conversation.ts"
+import { Cause, Effect, Exit, Result, type Scope, Semaphore, Stream } from "effect"
+import { begin, type Conversation, type Sink } from "./internal/copy/conversation.ts"
 import * as Target from "./internal/copy/target.ts"
 import * as TextRow from "./internal/copy/textRow.ts"
 import { PgClient } from "./internal/driver.ts"
@@ -42,8 +45,9 @@ export interface Writer {
 
 export interface OutOptions extends Target.FormatOptions {
   /**
-   * What to do with the rest when the consumer has enough. `cancel` asks the server to stop: soon over, but a transaction has
-   * then failed. `drain` reads it all and throws it away: the transaction stays good. Default: `cancel`.
+   * What to do with the rest when the consumer has enough. `cancel` asks the server to stop: over within 5 s, but a transaction
+   * has then failed. `drain` reads it all and throws it away, however long that takes: the transaction stays good. A consumer
+   * that fails or is interrupted cancels in any case. Default: `cancel`.
    */
   readonly onEarlyEnd?: "cancel" | "drain" | undefined
 }
@@ -71,20 +75,33 @@ const writerOf = (
   format: CopyFormat
 ): { readonly writer: Writer; readonly isOver: () => boolean } => {
   let over = false
-  const drained = Effect.callback<void>((resume) => {
-    const go = () => resume(Effect.void)
-    input.onDrain(go)
-    conversation.onStopped(go)
+  // Several fibers may write, each in its turn.
+  const turn = Semaphore.makeUnsafe(1)
+  const room = Effect.callback<void>((resume) => {
+    const done = () => {
+      stop()
+      resume(Effect.void)
+    }
+    const forgetStop = conversation.onStopped(done)
+    const forgetDrain = input.onDrain(done)
+    const stop = () => {
+      forgetStop()
+      forgetDrain()
+    }
+    // Trap: looked at here, in the same step, because a fiber may give way to others between two effects.
+    if (conversation.isStopped() || !input.isFull()) done()
+    return Effect.sync(stop)
   })
   /** Why nothing more is taken. Success would mean that the server is content with what it has; it never is. */
-  const refusal = Effect.andThen(conversation.result, Effect.void)
+  const refusal = Effect.asVoid(conversation.result)
   const write = (bytes: Uint8Array): Effect.Effect<void, PgCopyError> =>
-    Effect.suspend(() => {
+    turn.withPermit(Effect.suspend(() => {
       if (over) return Effect.fail(finished)
       if (conversation.isStopped()) return refusal
-      if (input.write(bytes)) return Effect.void
-      return Effect.flatMap(drained, () => conversation.isStopped() ? refusal : Effect.void)
-    })
+      input.write(bytes)
+      if (!input.isFull()) return Effect.void
+      return Effect.flatMap(room, () => conversation.isStopped() ? refusal : Effect.void)
+    }))
   return {
     isOver: () => over,
     writer: {
@@ -95,7 +112,7 @@ const writerOf = (
           if (over) return Effect.fail(finished)
           over = true
           if (conversation.isStopped()) return Effect.as(refusal, { rows: 0 })
-          conversation.committed()
+          conversation.complete()
           input.done()
           return restore(conversation.result).pipe(
             Effect.onInterrupt(() => conversation.abort("the caller was interrupted")),
@@ -125,16 +142,15 @@ const open = (text: string): Effect.Effect<Opened, PgCopyError, Scope.Scope | Pg
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const conversation = yield* begin(sql, text)
-      const started = yield* Effect.onInterrupt(
-        restore(conversation.started),
-        () => conversation.abort("the caller was interrupted")
-      )
+      const waiting = <A>(effect: Effect.Effect<A>) =>
+        Effect.onInterrupt(restore(effect), () => conversation.abort("the caller was interrupted"))
+      const started = yield* waiting(conversation.started)
       switch (started._tag) {
         case "Ended":
           yield* conversation.result
           return yield* notCopy
         case "Out":
-          yield* conversation.drain
+          yield* waiting(conversation.drain)
           return yield* notOutput
         case "In": {
           const { isOver, writer } = writerOf(conversation, started.input, started.format)
@@ -166,28 +182,60 @@ const textOf = (
 const joined = (parts: ReadonlyArray<Uint8Array>): Uint8Array =>
   parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts)
 
-/** Small pieces of one array of the stream travel together. */
-const pieces = function*(parts: ReadonlyArray<Uint8Array>): Iterable<Uint8Array> {
+/** What an array of the source's items comes to, made as it is asked for: an item may be large, and an array long. */
+type Encode<A> = (items: ReadonlyArray<A>) => Iterator<Result.Result<Uint8Array, BadRow>>
+
+/** Small pieces of one array travel together. */
+const pieces: Encode<Uint8Array> = function*(parts) {
   let from = 0
   let size = 0
   for (let i = 0; i < parts.length; i++) {
     const length = parts[i]?.length ?? 0
     if (size > 0 && size + length > pieceSize) {
-      yield joined(parts.slice(from, i))
+      yield Result.succeed(joined(parts.slice(from, i)))
       from = i
       size = 0
     }
     size += length
   }
-  if (size > 0) yield joined(parts.slice(from))
+  if (size > 0) yield Result.succeed(joined(parts.slice(from)))
+}
+
+/** Lines of text; `encode` is given an item and its number, from 1 on. */
+const lines = <A>(encode: (item: A, number: number) => Result.Result<string, BadRow>): Encode<A> => {
+  let number = 0
+  return function*(items) {
+    let text = ""
+    for (const item of items) {
+      const line = encode(item, ++number)
+      if (Result.isFailure(line)) return yield Result.fail(line.failure)
+      text += line.success
+      if (text.length >= pieceSize) {
+        yield Result.succeed(Buffer.from(text))
+        text = ""
+      }
+    }
+    if (text !== "") yield Result.succeed(Buffer.from(text))
+  }
 }
 
 /** Runs the source into the writer. If the server refuses in mid-stream, the source is interrupted and finalized. */
-const feed = <E, R>(
+const feed = <A, E, R>(
   { stopped, writer }: Opened,
-  source: Stream.Stream<Uint8Array, E, R>
+  source: Stream.Stream<A, E, R>,
+  encode: Encode<A>
 ): Effect.Effect<Copied, E | PgCopyError, R> => {
-  const run = Stream.runForEachArray(source, (parts) => Effect.forEach(pieces(parts), writer.write, { discard: true }))
+  const run = Stream.runForEachArray(source, (items) => {
+    const encoded = encode(items)
+    const next: Effect.Effect<void, PgCopyError> = Effect.suspend(() => {
+      const { done, value } = encoded.next()
+      if (done === true) return Effect.void
+      return Result.isFailure(value)
+        ? Effect.fail(fromCause(value.failure, undefined))
+        : Effect.flatMap(writer.write(value.success), () => next)
+    })
+    return next
+  })
   return Effect.andThen(Effect.raceFirst(run, stopped), writer.finish)
 }
 
@@ -200,7 +248,7 @@ export const copyInSql = <E, R>(
   sql: string,
   source: Stream.Stream<Uint8Array, E, R>
 ): Effect.Effect<Copied, E | PgCopyError, Exclude<R, Scope.Scope> | PgClient.PgClient> =>
-  Effect.scoped(Effect.flatMap(open(sql), (opened) => feed(opened, source)))
+  Effect.scoped(Effect.flatMap(open(sql), (opened) => feed(opened, source, pieces)))
 
 /** Copies bytes in the format of the options into a table; otherwise as `copyInSql`. */
 export const copyIn = <E, R>(
@@ -210,61 +258,45 @@ export const copyIn = <E, R>(
 ): Effect.Effect<Copied, E | PgCopyError, Exclude<R, Scope.Scope> | PgClient.PgClient> =>
   Effect.flatMap(textOf("from stdin", target, options), (sql) => copyInSql(sql, source))
 
-/** Encodes each array of the stream; `encode` is given an item and its number, from 1 on. */
-const encoded = <A, E, R>(
-  source: Stream.Stream<A, E, R>,
-  encode: (item: A, number: number) => Result.Result<string, BadRow>
-): Stream.Stream<Uint8Array, E | PgCopyError, R> =>
-  Stream.suspend(() => {
-    let number = 0
-    return Stream.mapArrayEffect(source, (items) => {
-      const chunks: Array<Uint8Array> = []
-      let text = ""
-      for (const item of items) {
-        const line = encode(item, ++number)
-        if (Result.isFailure(line)) return Effect.fail(fromCause(line.failure, undefined))
-        text += line.success
-        if (text.length >= pieceSize) {
-          chunks.push(Buffer.from(text))
-          text = ""
-        }
-      }
-      const last = Buffer.from(text)
-      const [first = last, ...rest] = chunks
-      return Effect.succeed(chunks.length === 0 ? [last] as const : [first, ...rest, last] as const)
-    })
-  })
-
 // Trap: encoding to UTF-8 would replace half a surrogate pair silently.
 const lineOf = (line: string, number: number): Result.Result<string, BadRow> =>
   line.isWellFormed()
     ? Result.succeed(line.endsWith("\n") ? line : `${line}\n`)
     : Result.fail(new BadRow({ row: number, problem: "text that is not well-formed Unicode" }))
 
+/** Options of a format that is text, and then UTF-8. */
+export type TextOptions = Omit<Target.FormatOptions, "format" | "encoding">
+
 /** Copies lines of text; one that does not end with a newline is given one. Otherwise as `copyIn`. */
 export const copyInLines = <E, R>(
   target: Target.Table,
-  lines: Stream.Stream<string, E, R>,
-  options: Target.FormatOptions & { readonly format?: "text" | "csv" | undefined } = {}
+  source: Stream.Stream<string, E, R>,
+  options: TextOptions & { readonly format?: "text" | "csv" | undefined } = {}
 ): Effect.Effect<Copied, E | PgCopyError, Exclude<R, Scope.Scope> | PgClient.PgClient> =>
-  copyIn(target, encoded(lines, lineOf), options)
+  Effect.flatMap(
+    textOf("from stdin", target, { ...options, encoding: "UTF8" }),
+    (sql) => Effect.scoped(Effect.flatMap(open(sql), (opened) => feed(opened, source, lines(lineOf))))
+  )
 
 /**
  * Copies rows of values, one for each column. NULL is null; text, numbers (with NaN and the infinities), bigints, booleans,
  * `Uint8Array` as bytea, `Date` with its zone, nested arrays as array literals, other objects as JSON.
  *
- * - errors: `BadRow` for undefined, a wrong number of values, NUL or half a surrogate pair in text, an invalid Date: nothing is
- *   stored then; otherwise as `copyInSql`
+ * - errors: `BadRow` for undefined, a wrong number of values, NUL or half a surrogate pair in text, an invalid Date, an array of
+ *   more than six dimensions: nothing is stored then; otherwise as `copyInSql`
  */
 export const copyInRows = <E, R>(
   target: Target.Table,
   rows: Stream.Stream<ReadonlyArray<unknown>, E, R>
 ): Effect.Effect<Copied, E | PgCopyError, Exclude<R, Scope.Scope> | PgClient.PgClient> =>
-  Effect.flatMap(textOf("from stdin", target, {}), (sql) =>
-    Effect.scoped(Effect.flatMap(open(sql), (opened) => {
-      const { columns } = opened.writer.format
-      return feed(opened, encoded(rows, (row, number) => TextRow.encode(row, columns, number)))
-    })))
+  Effect.flatMap(
+    textOf("from stdin", target, { encoding: "UTF8" }),
+    (sql) =>
+      Effect.scoped(Effect.flatMap(open(sql), (opened) => {
+        const { columns } = opened.writer.format
+        return feed(opened, rows, lines((row, number) => TextRow.encode(row, columns, number)))
+      }))
+  )
 
 /** For writing by hand; closing the scope unfinished gives up, and no row is stored. */
 export const writer = (
@@ -279,13 +311,18 @@ export const writer = (
 const waitingLimit = 128 * 1024
 
 /** What has come and was not taken yet. */
-class Arrivals {
-  output: CopyOutput | undefined
+class Arrivals implements Sink {
+  #output: CopyOutput | undefined
   #parts: Array<Uint8Array> = []
   #chunks: Array<Uint8Array> = []
   #size = 0
   #paused = false
   #wake: (() => void) | undefined
+  #ended = false
+
+  readonly onOutput = (output: CopyOutput): void => {
+    this.#output = output
+  }
 
   readonly onData = (bytes: Uint8Array): void => {
     this.#parts.push(bytes)
@@ -299,7 +336,7 @@ class Arrivals {
     this.#parts = []
     if (this.#size >= waitingLimit && !this.#paused) {
       this.#paused = true
-      this.output?.pause()
+      this.#output?.pause()
     }
     this.wake()
   }
@@ -318,18 +355,75 @@ class Arrivals {
     this.#size = 0
     if (this.#paused) {
       this.#paused = false
-      this.output?.resume()
+      this.#output?.resume()
     }
     return [first, ...rest]
   }
 
+  /** Nothing more comes. */
+  readonly end = (): void => {
+    this.#ended = true
+    this.wake()
+  }
+
+  get ended(): boolean {
+    return this.#ended
+  }
+
   readonly arrived: Effect.Effect<void> = Effect.callback((resume) => {
+    // Trap: looked at here, in the same step, because a fiber may give way to others between two effects.
+    if (this.#ended || this.#chunks.length > 0) return resume(Effect.void)
     this.#wake = () => resume(Effect.void)
     return Effect.sync(() => {
       this.#wake = undefined
     })
   })
 }
+
+/** `onStart` is told what the server says of the output before any of it comes. */
+const output = (
+  sql: string,
+  onEarlyEnd: OutOptions["onEarlyEnd"],
+  onStart: (format: CopyFormat) => void = () => {}
+): Stream.Stream<Uint8Array, PgCopyError, PgClient.PgClient> =>
+  Stream.scoped(Stream.fromPull(Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const client = yield* PgClient.PgClient
+      const arrivals = new Arrivals()
+      const conversation = yield* begin(client, sql, arrivals)
+      conversation.onStopped(arrivals.end)
+      const started = yield* Effect.onInterrupt(
+        restore(conversation.started),
+        () => conversation.abort("the consumer was interrupted")
+      )
+      if (started._tag === "In") {
+        yield* conversation.abort(notInput.reason.message)
+        return yield* notInput
+      }
+      if (started._tag === "Ended") {
+        yield* conversation.result
+        return yield* notCopy
+      }
+      onStart(started.format)
+      yield* Effect.addFinalizer((exit) =>
+        Effect.suspend(() => {
+          if (arrivals.ended) return Effect.void
+          return onEarlyEnd === "drain" && Exit.isSuccess(exit)
+            ? conversation.drain
+            : conversation.abort("the consumer has enough")
+        })
+      )
+      const pull: Effect.Effect<readonly [Uint8Array, ...Array<Uint8Array>], PgCopyError | Cause.Done> = Effect.suspend(
+        () => {
+          const chunks = arrivals.take()
+          if (chunks !== undefined) return Effect.succeed(chunks)
+          if (arrivals.ended) return Effect.andThen(conversation.result, Cause.done())
+          return Effect.andThen(arrivals.arrived, pull)
+        }
+      )
+      return pull
+    })
+  )))
 
 /**
  * Any COPY … TO STDOUT, sent as given: its bytes as they come, not cut at rows.
@@ -339,47 +433,7 @@ class Arrivals {
 export const copyOutSql = (
   sql: string,
   options: Pick<OutOptions, "onEarlyEnd"> = {}
-): Stream.Stream<Uint8Array, PgCopyError, PgClient.PgClient> =>
-  Stream.scoped(Stream.fromPull(Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function*() {
-      const client = yield* PgClient.PgClient
-      const arrivals = new Arrivals()
-      const conversation = yield* begin(client, sql, arrivals)
-      const started = yield* Effect.onInterrupt(
-        restore(conversation.started),
-        () => conversation.abort("the consumer was interrupted")
-      )
-      let ended = false
-      conversation.onStopped(() => {
-        ended = true
-        arrivals.wake()
-      })
-      if (started._tag === "In") {
-        yield* conversation.abort(notInput.message)
-        return yield* notInput
-      }
-      if (started._tag === "Ended") {
-        yield* conversation.result
-        return yield* notCopy
-      }
-      arrivals.output = started.output
-      yield* Effect.addFinalizer(() =>
-        Effect.suspend(() => {
-          if (ended) return Effect.void
-          return options.onEarlyEnd === "drain" ? conversation.drain : conversation.abort("the consumer has enough")
-        })
-      )
-      const pull: Effect.Effect<readonly [Uint8Array, ...Array<Uint8Array>], PgCopyError | Cause.Done> = Effect.suspend(
-        () => {
-          const chunks = arrivals.take()
-          if (chunks !== undefined) return Effect.succeed(chunks)
-          if (ended) return Effect.andThen(conversation.result, Cause.done())
-          return Effect.andThen(arrivals.arrived, pull)
-        }
-      )
-      return pull
-    })
-  )))
+): Stream.Stream<Uint8Array, PgCopyError, PgClient.PgClient> => output(sql, options.onEarlyEnd)
 
 /** Copies a table, or the rows of a query, out in the format of the options; otherwise as `copyOutSql`. */
 export const copyOut = (
@@ -387,34 +441,47 @@ export const copyOut = (
   options: OutOptions = {}
 ): Stream.Stream<Uint8Array, PgCopyError, PgClient.PgClient> => {
   const { onEarlyEnd, ...format } = options
-  return Stream.unwrap(Effect.map(textOf("to stdout", target, format), (sql) => copyOutSql(sql, { onEarlyEnd })))
+  return Stream.unwrap(Effect.map(textOf("to stdout", target, format), (sql) => output(sql, onEarlyEnd)))
 }
 
 const newline = 0x0a
 
+/** Cuts bytes at newlines. A line that is not whole is kept in the pieces in which it came: joining them each time adds up. */
+const linesOf = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>): Stream.Stream<string, E, R> =>
+  Stream.mapAccumArray(
+    bytes,
+    (): Array<Uint8Array> => [],
+    (rest, chunks) => {
+      const texts: Array<string> = []
+      for (const chunk of chunks) {
+        const end = chunk.lastIndexOf(newline)
+        if (end === -1) {
+          rest.push(chunk)
+          continue
+        }
+        const whole = Buffer.concat([...rest, chunk.subarray(0, end)])
+        for (const text of whole.toString("utf8").split("\n")) texts.push(text)
+        rest = end + 1 === chunk.length ? [] : [chunk.subarray(end + 1)]
+      }
+      return [rest, texts] as const
+    }
+  )
+
 /** The lines of COPY's text format without their newlines: there a newline within a value is escaped, so each is one row. */
 export const copyOutLines = (
   target: Target.Table | Target.Query,
-  options: Omit<OutOptions, "format"> = {}
-): Stream.Stream<string, PgCopyError, PgClient.PgClient> =>
-  copyOut(target, options).pipe(
-    Stream.mapAccumArray(
-      (): ReadonlyArray<Uint8Array> => [],
-      (rest, chunks) => {
-        const bytes = Buffer.concat([...rest, ...chunks])
-        const end = bytes.lastIndexOf(newline)
-        if (end === -1) return [[bytes], []] as const
-        return [
-          end + 1 === bytes.length ? [] : [bytes.subarray(end + 1)],
-          bytes.toString("utf8", 0, end).split("\n")
-        ] as const
-      }
-    )
-  )
+  options: TextOptions & Pick<OutOptions, "onEarlyEnd"> = {}
+): Stream.Stream<string, PgCopyError, PgClient.PgClient> => linesOf(copyOut(target, { ...options, encoding: "UTF8" }))
 
 /** The rows as text, each column as the server writes it; null for NULL. Columns are in the table's or query's order. */
 export const copyOutRows = (
   target: Target.Table | Target.Query,
   options: Pick<OutOptions, "onEarlyEnd"> = {}
 ): Stream.Stream<ReadonlyArray<string | null>, PgCopyError, PgClient.PgClient> =>
-  Stream.map(copyOutLines(target, options), TextRow.decode)
+  Stream.unwrap(Effect.map(textOf("to stdout", target, { encoding: "UTF8" }), (sql) => {
+    let columns = 1
+    const bytes = output(sql, options.onEarlyEnd, (format) => {
+      columns = format.columns
+    })
+    return Stream.map(linesOf(bytes), (line) => TextRow.decode(line, columns))
+  }))

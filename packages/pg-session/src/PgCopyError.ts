@@ -49,14 +49,17 @@ export class BadRow extends Schema.TaggedError<BadRow>()("BadRow", {
   }
 }
 
-/** The session ended under way. After the last row was sent the COPY may have taken effect; before that it has not. */
+/**
+ * The session ended under way. `unknown`: outside a transaction, after the last row was sent or before the server said that it
+ * is a COPY, so it may have taken effect. Otherwise nothing has.
+ */
 export class SessionLost extends Schema.TaggedError<SessionLost>()("SessionLost", {
   outcome: Schema.Literals(["notApplied", "unknown"])
 }) {
   override get message(): string {
     return this.outcome === "notApplied"
-      ? "the session was lost and nothing was copied"
-      : "the session was lost after the last row was sent, so the rows may or may not be stored"
+      ? "the session was lost, and nothing was stored"
+      : "the session was lost when the statement could not be taken back, so it may or may not have taken effect"
   }
 }
 

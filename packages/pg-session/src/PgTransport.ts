@@ -19,7 +19,7 @@ import { Notices } from "./internal/transport/notices.ts"
 import { type Address, type Options, resolve } from "./internal/transport/options.ts"
 import { configOf, type PoolOptions } from "./internal/transport/pool.ts"
 import { type Host, Relay } from "./internal/transport/relay.ts"
-import type { Watcher } from "./internal/transport/session.ts"
+import type { Mark, Watcher } from "./internal/transport/session.ts"
 import { fromCause, Misuse, type PgTransportError, SessionLost } from "./PgTransportError.ts"
 
 export type { ServerFields } from "./internal/serverFields.ts"
@@ -60,15 +60,26 @@ export class PgTransport extends Context.Service<PgTransport, {
   readonly status: (pid: number) => Effect.Effect<Option.Option<SessionStatus>>
   /** ParameterStatus of the session, kept current. */
   readonly parameters: (pid: number) => Effect.Effect<Option.Option<ReadonlyMap<string, string>>>
-  /** What servers said beside the answers, from now on. A reader that falls 256 behind loses the oldest. */
+  /**
+   * What servers said beside the answers: the last 256 that there were, then whatever comes. A reader that falls 256 behind
+   * misses the oldest.
+   */
   readonly notices: Stream.Stream<Notice>
-  /** How many notices readers have lost. */
+  /** How many notices were dropped before anybody had read them. */
   readonly droppedNotices: Effect.Effect<number>
-  /** The command tag of a statement that was marked with this token, word for word. The last 256 are kept. */
+  /**
+   * A mark for one statement: put `comment` at the very start of its text and send it unprepared (`statement.unprepared`); then
+   * `tag(token)` knows its command tag. Of no use once the scope has closed.
+   */
+  readonly mark: Effect.Effect<{ readonly comment: string; readonly token: string }, never, Scope.Scope>
+  /** The command tag of a statement with this mark, word for word. The last 256 are kept. */
   readonly tag: (token: string) => Effect.Effect<Option.Option<string>>
   /** Closes the session's socket at once. False if there is no such session. */
   readonly destroy: (pid: number) => Effect.Effect<boolean>
 }>()("restante/pg-session/PgTransport") {}
+
+/** Of a mark that is there for its tag only. */
+const idle: Watcher = { onSession: () => {}, onReady: () => {}, onLost: () => {} }
 
 /** The last so many command tags are kept. */
 const tagsKept = 256
@@ -80,12 +91,23 @@ const milliseconds = (setting: string): number => {
   return Number(match?.[1] ?? 0) * unit
 }
 
-/** The session's `statement_timeout` as the StartupMessage sets it. */
+/** The session's `statement_timeout` as the StartupMessage sets it, by itself or among the `options`. */
 const statementTimeout = (startup: Uint8Array): number => {
   const words = Buffer.from(startup.subarray(8)).toString("utf8").split("\0")
-  const name = words.findIndex((word, index) => index % 2 === 0 && word === "statement_timeout")
-  return name === -1 ? 0 : milliseconds(words[name + 1] ?? "")
+  const valueOf = (name: string) => words[words.findIndex((word, index) => index % 2 === 0 && word === name) + 1]
+  const inOptions = /(?:^|\s)(?:-c\s*|--)statement_timeout=(\S+)/.exec(
+    words.includes("options") ? valueOf("options") ?? "" : ""
+  )
+  return milliseconds(words.includes("statement_timeout") ? valueOf("statement_timeout") ?? "" : inOptions?.[1] ?? "")
 }
+
+/** Of an attempt that neither succeeded nor failed. */
+const undone = (cause: Cause.Cause<unknown>) =>
+  Cause.hasDies(cause)
+    ? new Misuse({
+      problem: "connecting died, perhaps of the password effect: it must handle its errors; see the cause"
+    })
+    : new SessionLost({ problem: "connecting was interrupted" })
 
 const factsOf = (established: Established): Session => ({
   pid: established.pid,
@@ -108,11 +130,14 @@ export const make = Effect.fnUntraced(function*(
   const settings = yield* Effect.fromResult(resolve(options))
   const run = Effect.runForkWith(yield* Effect.context())
   const clock = yield* Clock.Clock
-  const live = new Map<number, { readonly relay: Relay; readonly facts: Session }>()
+  const live = new Map<number, { readonly relay: Relay; readonly facts: Session; readonly host: string | undefined }>()
   const duplexes = new Set<TransportDuplex>()
   const watchers = new Map<string, Watcher>()
   const tags = new Map<string, string>()
-  const notices = new Notices<Notice>()
+  const notices = new Notices<Notice>(() => {
+    run(Metric.update(Metrics.droppedNotices, 1))
+  })
+  const columnListeners = new Set<(oids: ReadonlyArray<number>) => void>()
   let closed = false
 
   const host: Host = {
@@ -129,6 +154,9 @@ export const make = Effect.fnUntraced(function*(
       }
     },
     onNotice: (relay, fields) => notices.add({ pid: relay.pid, fields }),
+    onColumns: (oids) => {
+      for (const listener of columnListeners) listener(oids)
+    },
     onLost: (relay) => {
       // A later session may have the same pid.
       if (live.get(relay.pid)?.relay === relay) live.delete(relay.pid)
@@ -141,8 +169,14 @@ export const make = Effect.fnUntraced(function*(
 
   const cancelBy = (pid: number, secret: Redacted.Redacted<Uint8Array>) =>
     Effect.suspend(() => {
-      live.get(pid)?.relay.cancelling()
-      return Effect.andThen(Metric.update(Metrics.cancels, 1), cancel(settings, { pid, secret }))
+      const session = live.get(pid)
+      session?.relay.cancelling()
+      // A name may stand for several machines; the session is on this one.
+      const host = session?.host
+      const address = host === undefined || "path" in settings.address
+        ? settings.address
+        : { ...settings.address, host }
+      return Effect.andThen(Metric.update(Metrics.cancels, 1), cancel({ ...settings, address }, { pid, secret }))
     })
 
   /** Runs an effect for a connection of the driver. What it gives after it was stopped goes to `late`. */
@@ -159,10 +193,7 @@ export const make = Effect.fnUntraced(function*(
     fiber.addObserver((exit) => {
       if (Exit.isSuccess(exit)) return stopped ? on.late(exit.value) : on.success(exit.value)
       if (stopped) return
-      const error = Cause.findErrorOption(exit.cause)
-      on.failure(
-        Option.getOrElse(error, () => fromCause(new SessionLost({ problem: "connecting was interrupted" }), exit.cause))
-      )
+      on.failure(Option.getOrElse(Cause.findErrorOption(exit.cause), () => fromCause(undone(exit.cause), exit.cause)))
     })
     return () => {
       stopped = true
@@ -182,7 +213,7 @@ export const make = Effect.fnUntraced(function*(
             host,
             statementTimeout: statementTimeout(startup)
           })
-          live.set(established.pid, { relay, facts: factsOf(established) })
+          live.set(established.pid, { relay, facts: factsOf(established), host: established.socket.remoteAddress })
           for (const fields of established.notices) notices.add({ pid: established.pid, fields })
           on.open(relay, established.greeting)
         },
@@ -195,6 +226,12 @@ export const make = Effect.fnUntraced(function*(
         failure: on.failed,
         late: () => {}
       })
+  }
+
+  const mark = (watcher: Watcher): Mark => {
+    const token = randomBytes(16).toString("hex")
+    watchers.set(token, watcher)
+    return { comment: `/*restante:${token}*/`, token, withdraw: () => watchers.delete(token) }
   }
 
   const transport = PgTransport.of({
@@ -226,7 +263,8 @@ export const make = Effect.fnUntraced(function*(
         )
       ),
     notices: notices.stream,
-    droppedNotices: Effect.sync(() => notices.missed),
+    droppedNotices: Effect.sync(() => notices.dropped),
+    mark: Effect.acquireRelease(Effect.sync(() => mark(idle)), ({ withdraw }) => Effect.sync(withdraw)),
     tag: (token) => Effect.sync(() => Option.fromUndefinedOr(tags.get(token))),
     destroy: (pid) =>
       Effect.sync(() => {
@@ -239,11 +277,8 @@ export const make = Effect.fnUntraced(function*(
   })
 
   Internals.set(transport, {
-    mark: (watcher) => {
-      const token = randomBytes(16).toString("hex")
-      watchers.set(token, watcher)
-      return { comment: `/*restante:${token}*/`, token, withdraw: () => watchers.delete(token) }
-    },
+    mark,
+    onColumns: (f) => columnListeners.add(f),
     session: (pid) => live.get(pid)?.relay,
     cancel: (pid) =>
       Effect.suspend(() => {

@@ -18,8 +18,9 @@ type Started =
   /** It ended, or failed, without any data being awaited or sent. */
   | { readonly _tag: "Ended" }
 
-/** Told of a COPY's output as it arrives. */
+/** Told of a COPY's output as it arrives, synchronously. */
 export interface Sink {
+  readonly onOutput: (output: CopyOutput) => void
   readonly onData: (bytes: Uint8Array) => void
   readonly onChunkEnd: () => void
 }
@@ -29,12 +30,12 @@ export interface Conversation {
   /** The server has refused the rest, or the statement is over: nothing more needs to be sent. */
   readonly stopped: Effect.Effect<void>
   readonly isStopped: () => boolean
-  /** Runs when it stops; at once if it has. */
-  readonly onStopped: (f: () => void) => void
+  /** Runs when it stops; at once if it has. Gives what takes that back. */
+  readonly onStopped: (f: () => void) => () => void
   /** The statement's end: its rows, or what went wrong. */
   readonly result: Effect.Effect<number, PgCopyError>
-  /** From now on a lost session leaves the outcome unknown. */
-  readonly committed: () => void
+  /** The input is complete: from now on a lost session may leave the outcome unknown. */
+  readonly complete: () => void
   /** Ends the statement whatever it does, and awaits its end. The session is destroyed if that takes more than 5 s. */
   readonly abort: (reason: string) => Effect.Effect<void>
   /** Throws the rest of the output away and awaits the end, however long that takes. */
@@ -76,13 +77,14 @@ export const begin = (
     if (internals === undefined) return yield* fromCause(noTransport, undefined)
     const started = Deferred.makeUnsafe<Started>()
     const stopped = Deferred.makeUnsafe<void>()
-    const listeners: Array<() => void> = []
+    const listeners = new Set<() => void>()
     let session: Session | undefined
     let lost: Transport.PgTransportError | undefined
     let tag: string | undefined
     let handle: Started = { _tag: "Ended" }
     let givenUp: string | undefined
-    let committed = false
+    let complete = false
+    let inTransaction = false
 
     const stop = () => {
       if (!Deferred.doneUnsafe(stopped, Effect.void)) return
@@ -104,6 +106,7 @@ export const begin = (
     const mark = internals.mark({
       onSession: (found) => {
         session = found
+        inTransaction = found.status !== "idle"
       },
       onReady: (outcome) => {
         tag = outcome.tag
@@ -115,7 +118,10 @@ export const begin = (
       },
       copy: {
         onCopyIn: (input, format) => begun({ _tag: "In", input, format }),
-        onCopyOut: (output, format) => begun({ _tag: "Out", output, format }),
+        onCopyOut: (output, format) => {
+          sink?.onOutput(output)
+          begun({ _tag: "Out", output, format })
+        },
         onData: (bytes) => sink?.onData(bytes),
         onChunkEnd: () => sink?.onChunkEnd(),
         onError: stop
@@ -127,6 +133,9 @@ export const begin = (
       Deferred.doneUnsafe(started, Effect.succeed<Started>({ _tag: "Ended" }))
       stop()
     })
+
+    /** In a transaction nothing has, before its COMMIT. A statement that turned out to be no COPY may do anything. */
+    const mayHaveEffect = () => !inTransaction && (handle._tag === "Ended" || (handle._tag === "In" && complete))
 
     const failure = (error: SqlError): PgCopyError => {
       const cause: unknown = error.reason.cause
@@ -145,18 +154,40 @@ export const begin = (
       }
       return session === undefined && lost === undefined && error.reason.operation === "connect"
         ? fromCause(new NoSession(), error)
-        : fromCause(new SessionLost({ outcome: committed ? "unknown" : "notApplied" }), error)
+        : fromCause(new SessionLost({ outcome: mayHaveEffect() ? "unknown" : "notApplied" }), error)
     }
 
     const result = Fiber.join(fiber).pipe(Effect.mapError(failure), Effect.map(() => rowsOf(tag)))
 
-    const destroyed = Effect.suspend(() => {
+    const awaited = Effect.asVoid(Fiber.await(fiber))
+    const destroy = Effect.suspend(() => {
       session?.destroy(
         Transport.fromCause(new Transport.SessionLost({ problem: `a COPY did not end within ${patience}` }), undefined)
       )
-      return Fiber.await(fiber)
+      return awaited
     })
-    const ended = Effect.timeoutOrElse(Fiber.await(fiber), { duration: patience, orElse: () => destroyed })
+    /**
+     * Asks the server to cancel the statement, unless it is over. Until the request has arrived the session is not ready: the
+     * next statement on it may be anybody's.
+     */
+    const cancel = Effect.suspend(() => {
+      const release = handle._tag === "Ended" || session === undefined ? undefined : held(handle)
+      return release === undefined || session === undefined
+        ? Effect.void
+        : Effect.ensuring(Effect.ignore(internals.cancel(session.pid)), Effect.sync(release))
+    })
+    const end = Effect.suspend(() => {
+      switch (handle._tag) {
+        case "Ended":
+          // It waits for a connection or for a lock: the driver knows how to end that.
+          return Fiber.interrupt(fiber)
+        case "Out":
+          return Effect.andThen(cancel, awaited)
+        case "In":
+          // CopyFail is heard by a server that reads. One that is busy, in a trigger or waiting for a lock, hears this.
+          return Effect.timeoutOrElse(awaited, { duration: grace, orElse: () => Effect.andThen(cancel, awaited) })
+      }
+    })
 
     return {
       started: Deferred.await(started),
@@ -164,36 +195,26 @@ export const begin = (
       isStopped: () => Deferred.isDoneUnsafe(stopped),
       onStopped: (f) => {
         if (Deferred.isDoneUnsafe(stopped)) f()
-        else listeners.push(f)
+        else listeners.add(f)
+        return () => listeners.delete(f)
       },
       result,
-      committed: () => {
-        committed = true
+      complete: () => {
+        complete = true
       },
       abort: (reason) =>
         Effect.suspend(() => {
           givenUp = reason
           letGo(reason)
-          const current = session
-          const cancel = current === undefined ? Effect.void : Effect.ignore(internals.cancel(current.pid))
-          switch (handle._tag) {
-            case "Ended":
-              // It waits for a connection or for a lock: the driver knows how to end that.
-              return Effect.andThen(Fiber.interrupt(fiber), ended)
-            case "Out":
-              return Effect.andThen(cancel, ended)
-            case "In":
-              // CopyFail is heard by a server that reads. One that is busy, in a trigger or waiting for a lock, hears this.
-              return Effect.timeoutOrElse(Fiber.await(fiber), {
-                duration: grace,
-                orElse: () => Effect.andThen(cancel, ended)
-              })
-          }
-        }).pipe(Effect.asVoid),
+          return Effect.timeoutOrElse(end, { duration: patience, orElse: () => destroy })
+        }),
       drain: Effect.suspend(() => {
         givenUp = ""
         letGo("")
-        return Effect.asVoid(Fiber.await(fiber))
+        return awaited
       })
     }
   })
+
+const held = (handle: Exclude<Started, { readonly _tag: "Ended" }>): (() => void) | undefined =>
+  handle._tag === "In" ? handle.input.hold() : handle.output.hold()

@@ -76,13 +76,20 @@ const options = (given: FormatOptions): string => {
 
 const bad = (problem: string) => Result.fail(new Misuse({ kind: "BadOptions", problem }))
 
-const formats: ReadonlySet<string | undefined> = new Set([undefined, "text", "csv", "binary"])
+const formats: ReadonlySet<unknown> = new Set([undefined, "text", "csv", "binary"])
+const headers: ReadonlySet<unknown> = new Set([undefined, true, false, "match"])
+const freezes: ReadonlySet<unknown> = new Set([undefined, true, false])
+const onErrors: ReadonlySet<unknown> = new Set([undefined, "stop", "ignore"])
 
 /** What the server would only report as a syntax error, or not at all. */
 const problemOf = (target: Table | Query, given: FormatOptions): string | undefined => {
   const strings = Object.values(given).flat().filter((value) => typeof value === "string")
   if (strings.some((value) => value.includes("\0"))) return "an option of COPY holds a NUL character"
   if (!formats.has(given.format)) return "format must be \"text\", \"csv\" or \"binary\""
+  // These stand in the text without quotes; a caller without types may have written anything.
+  if (!headers.has(given.header)) return "header must be true, false or \"match\""
+  if (!freezes.has(given.freeze)) return "freeze must be true or false"
+  if (!onErrors.has(given.onError)) return "onError must be \"stop\" or \"ignore\""
   if (given.rejectLimit !== undefined && !Number.isSafeInteger(given.rejectLimit)) {
     return "rejectLimit must be an integer"
   }

@@ -78,17 +78,23 @@ const json = (value: unknown): string => {
   }
 }
 
-const element = (value: unknown): string => {
+/** PostgreSQL's own limit. */
+const maxDimensions = 6
+
+const element = (value: unknown, depth: number): string => {
   if (value === null) return "NULL"
-  if (Array.isArray(value)) return array(value)
+  if (Array.isArray(value)) return array(value, depth + 1)
   return `"${scalar(value).replace(/["\\]/g, "\\$&")}"`
 }
 
-const array = (values: ReadonlyArray<unknown>): string => `{${values.map(element).join(",")}}`
+const array = (values: ReadonlyArray<unknown>, depth: number): string =>
+  depth > maxDimensions
+    ? fail("an array of more than six dimensions")
+    : `{${values.map((value) => element(value, depth)).join(",")}}`
 
 const field = (value: unknown): string => {
   if (value === null) return "\\N"
-  const text = Array.isArray(value) ? array(value) : scalar(value)
+  const text = Array.isArray(value) ? array(value, 1) : scalar(value)
   if (text.includes("\0")) return fail("text with a NUL character, which PostgreSQL cannot store")
   // Trap: encoding to UTF-8 would replace half a surrogate pair silently.
   if (!text.isWellFormed()) return fail("text that is not well-formed Unicode")
@@ -123,6 +129,6 @@ const unescaped = (text: string): string =>
   text.includes("\\") ? text.replace(/\\(.)/gs, (_, character: string) => unescapes[character] ?? character) : text
 
 /** The columns of a line that the server sent: a string, or null for NULL. */
-export const decode = (line: string): ReadonlyArray<string | null> =>
-  // A table without columns has empty lines, but so has one empty text; the caller knows how many columns there are.
-  line.split("\t").map((text) => text === "\\N" ? null : unescaped(text))
+export const decode = (line: string, columns: number): ReadonlyArray<string | null> =>
+  // A table without columns has empty lines, and so has one with one empty text.
+  columns === 0 ? [] : line.split("\t").map((text) => text === "\\N" ? null : unescaped(text))

@@ -124,6 +124,12 @@ export class TransportDuplex extends Duplex {
         this.destroy(fromCause(new Misuse({ problem: misuse }), undefined))
         return
       case code.cancel: {
+        if (length < 16) {
+          this.destroy(
+            fromCause(new ProtocolViolation({ problem: "the client's CancelRequest is cut short" }), undefined)
+          )
+          return
+        }
         const stop = this.#opener.cancel({ pid: seen.readInt32BE(8), secret: seen.subarray(12, length) }, {
           done: () => this.destroy(),
           failed

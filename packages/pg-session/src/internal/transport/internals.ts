@@ -8,6 +8,8 @@ import type { Mark, Session, Watcher } from "./session.ts"
 export interface Internals {
   /** Issues a mark for one statement, which must be sent unprepared. */
   readonly mark: (watcher: Watcher) => Mark
+  /** Calls `f` with the types of a result's columns before the driver is told of them: the last moment to have codecs. */
+  readonly onColumns: (f: (oids: ReadonlyArray<number>) => void) => void
   readonly session: (pid: number) => Session | undefined
   /** Asks the server to cancel what the session is doing. Nothing happens if there is no such session. */
   readonly cancel: (pid: number) => Effect.Effect<void, PgTransportError>

@@ -119,6 +119,9 @@ export class Line {
         socket.off(name, onEvent).off("error", onError).off("close", onClose)
       }
       socket.on(name, onEvent).on("error", onError).on("close", onClose)
+      // Trap: the fiber may have given way to others before it came here.
+      if (name === "connect" && !socket.connecting && !socket.destroyed) onEvent()
+      else if (socket.destroyed) onClose()
       return Effect.sync(stop)
     })
   }

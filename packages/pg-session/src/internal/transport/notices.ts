@@ -1,8 +1,7 @@
 /**
  * The last notices of all sessions, for any number of readers who may be slow.
  */
-import { Effect, Latch, Metric, Stream } from "effect"
-import * as Metrics from "../metrics.ts"
+import { Effect, Latch, Stream } from "effect"
 
 const kept = 256
 
@@ -10,10 +9,21 @@ export class Notices<A> {
   readonly #ring: Array<A> = []
   /** How many there have been; the ring holds the last of them. */
   #count = 0
-  #missed = 0
+  /** How many somebody has read. */
+  #read = 0
+  #dropped = 0
   #arrived = Latch.makeUnsafe(false)
+  readonly #onDropped: () => void
+
+  constructor(onDropped: () => void) {
+    this.#onDropped = onDropped
+  }
 
   add(notice: A): void {
+    if (this.#count - kept >= this.#read) {
+      this.#dropped++
+      this.#onDropped()
+    }
     this.#ring[this.#count % kept] = notice
     this.#count++
     const arrived = this.#arrived
@@ -21,26 +31,23 @@ export class Notices<A> {
     arrived.openUnsafe()
   }
 
-  get missed(): number {
-    return this.#missed
+  /** How many were overwritten before anybody had read them. */
+  get dropped(): number {
+    return this.#dropped
   }
 
   /** Begins with those that are kept. A reader that falls behind misses the oldest. */
   readonly stream: Stream.Stream<A> = Stream.suspend(() => {
-    let next = Math.max(0, this.#count - kept)
+    let next = 0
     const take = Effect.gen({ self: this }, function*() {
       while (next === this.#count) yield* this.#arrived.await
-      const oldest = this.#count - kept
-      if (next < oldest) {
-        this.#missed += oldest - next
-        yield* Metric.update(Metrics.droppedNotices, oldest - next)
-        next = oldest
-      }
+      next = Math.max(next, this.#count - kept)
       const notices: Array<A> = []
       for (; next < this.#count; next++) {
         const notice = this.#ring[next % kept]
         if (notice !== undefined) notices.push(notice)
       }
+      this.#read = Math.max(this.#read, next)
       return notices
     })
     return Stream.flattenIterable(Stream.fromEffectRepeat(take))

@@ -16,6 +16,8 @@ export interface Host {
   readonly claim: (token: string) => Watcher | undefined
   readonly onTag: (token: string, tag: string) => void
   readonly onNotice: (relay: Relay, fields: ServerFields.ServerFields) => void
+  /** The types of the columns that are about to be described to the driver. */
+  readonly onColumns: (oids: ReadonlyArray<number>) => void
   readonly onLost: (relay: Relay) => void
   /** A session that could not be saved was closed from this side. */
   readonly onDestroyed: () => void
@@ -47,6 +49,8 @@ interface Copy {
   over: boolean
   /** In: what is to be told of the end. `fenced` until the fence's CloseComplete, `closed` after it. */
   fence: "none" | "fenced" | "closed"
+  /** How many keep the session from being ready. */
+  holds: number
 }
 
 const frame = {
@@ -63,6 +67,7 @@ const frame = {
   parameterStatus: 0x53,
   parse: 0x50,
   query: 0x51,
+  rowDescription: 0x54,
   readyForQuery: 0x5a,
   sync: 0x53
 } as const
@@ -72,11 +77,17 @@ const markLength = "/*restante:".length + 32 + "*/".length
 const markEnd = 5 + 1 + markLength
 const markStart = Buffer.from("\0/*restante:")
 
-/** More than any sane server sends in one frame that must be read whole: an error, a notice, a notification. */
-const wholeFrameLimit = 16 * 1024 * 1024
+/** A longer frame is passed on in pieces and not read: no more than this waits here. */
+const wholeFrameLimit = 1024 * 1024
+
+/** Errors are read for as long as the driver takes them. */
+const errorLimit = 16 * 1024 * 1024
 
 /** CopyData frames are cut to this size, far below the server's limit. */
 const copyDataSize = 1024 * 1024
+
+/** Milliseconds for the last bytes of a session. */
+const goodbye = 1_000
 
 const closeUnknown = "restante_fence"
 
@@ -136,7 +147,10 @@ export class Relay implements Session {
   readonly #cycles: Array<Cycle> = []
   #copy: Copy | undefined
   #unfinishedFromClient: Buffer | undefined
-  #unfinishedFromServer: Buffer | undefined
+  /** What has come of a frame that must be whole, and how much of it there must be before it is looked at again. */
+  #gathered: Array<Buffer> = []
+  #gatheredSize = 0
+  #wantedSize = 0
   /** Bytes of the current frame still to come, and what becomes of them. */
   #skipFromClient = 0
   #skipFromServer = 0
@@ -191,13 +205,12 @@ export class Relay implements Session {
     this.#client.destroy(error)
   }
 
-  /** The driver has said goodbye: that is flushed if it can be at once, then the socket is closed. */
+  /** The driver has said goodbye: that is flushed, within a second, then the socket is closed. */
   finish(): void {
     const socket = this.#socket
     this.#lose(closed())
-    // What is still waiting here waits for a server that does not read; it might never.
-    if (socket.writableLength > 0) socket.destroy()
-    else socket.end(() => socket.destroy())
+    socket.end(() => socket.destroy())
+    socket.setTimeout(goodbye, () => socket.destroy())
   }
 
   /** The driver gave the session up. */
@@ -313,11 +326,27 @@ export class Relay implements Session {
   }
 
   readonly #onServer = (chunk: Buffer): void => {
-    const bytes = this.#unfinishedFromServer === undefined ? chunk : Buffer.concat([this.#unfinishedFromServer, chunk])
-    this.#unfinishedFromServer = undefined
+    if (this.#gatheredSize === 0) return this.#receive(chunk)
+    this.#gathered.push(chunk)
+    this.#gatheredSize += chunk.length
+    if (this.#gatheredSize < this.#wantedSize) return
+    const bytes = Buffer.concat(this.#gathered)
+    this.#gather(bytes, bytes.length, 0)
+    this.#receive(bytes)
+  }
+
+  /** Keeps what begins at `at` until there are `wanted` bytes of it. */
+  #gather(bytes: Buffer, at: number, wanted: number): void {
+    this.#gathered = at < bytes.length ? [Buffer.from(bytes.subarray(at))] : []
+    this.#gatheredSize = bytes.length - at
+    this.#wantedSize = wanted
+  }
+
+  #receive(bytes: Buffer): void {
     /** Where what is still to be passed on begins. */
     let from = 0
     let at = 0
+    let wanted = 0
     let copied = false
     if (this.#skipFromServer > 0) {
       at = Math.min(this.#skipFromServer, bytes.length)
@@ -329,6 +358,7 @@ export class Relay implements Session {
       }
     }
     while (at < bytes.length && this.lost === undefined) {
+      wanted = 5
       if (bytes.length - at < 5) break
       const size = 1 + bytes.readInt32BE(at + 1)
       if (size < 5) {
@@ -336,12 +366,14 @@ export class Relay implements Session {
         return this.#violation("a frame of the server is shorter than its header")
       }
       const type = bytes[at]
-      if (type === frame.dataRow) {
-        const end = Math.min(at + size, bytes.length)
-        this.#skipFromServer = at + size - end
-        this.#skipped = "pass"
-        at = end
-        continue
+      if (type === frame.dataRow || size > (type === frame.errorResponse ? errorLimit : wholeFrameLimit)) {
+        if (type !== frame.copyData || this.#copy === undefined) {
+          const end = Math.min(at + size, bytes.length)
+          this.#skipFromServer = at + size - end
+          this.#skipped = "pass"
+          at = end
+          continue
+        }
       }
       if (type === frame.copyData && this.#copy !== undefined) {
         this.#pass(bytes, from, at)
@@ -354,11 +386,11 @@ export class Relay implements Session {
         from = end
         continue
       }
-      if (bytes.length - at < size) {
-        if (size > wholeFrameLimit) {
-          this.#pass(bytes, from, at)
-          return this.#violation(`a frame of the server has ${size} bytes`)
-        }
+      wanted = size
+      if (bytes.length - at < size) break
+      if (type === frame.readyForQuery && (this.#copy?.holds ?? 0) > 0) {
+        // One byte more than there is: until it is let go, nothing makes it whole.
+        wanted = Number.POSITIVE_INFINITY
         break
       }
       const instead = this.#read(type ?? 0, bytes, at + 5, at + size)
@@ -372,7 +404,7 @@ export class Relay implements Session {
     if (this.lost !== undefined) return
     if (copied) this.#copy?.watcher?.onChunkEnd()
     this.#pass(bytes, from, at)
-    if (at < bytes.length) this.#unfinishedFromServer = Buffer.from(bytes.subarray(at))
+    this.#gather(bytes, at, wanted)
   }
 
   #copyData(bytes: Buffer): void {
@@ -407,6 +439,9 @@ export class Relay implements Session {
         }
         return bytes
       }
+      case frame.rowDescription:
+        this.#host.onColumns(columnTypes(bytes, from))
+        return bytes
       case frame.errorResponse:
         return this.#error(bytes, from, to)
       case frame.noticeResponse:
@@ -490,9 +525,22 @@ export class Relay implements Session {
     this.#socket.write(fence)
   }
 
+  /** See `Hold`. */
+  #hold(copy: Copy): (() => void) | undefined {
+    if (this.#copy !== copy || this.lost !== undefined) return undefined
+    copy.holds++
+    return () => {
+      copy.holds--
+      if (copy.holds > 0 || this.lost !== undefined || this.#wantedSize !== Number.POSITIVE_INFINITY) return
+      const bytes = Buffer.concat(this.#gathered)
+      this.#gather(bytes, bytes.length, 0)
+      this.#receive(bytes)
+    }
+  }
+
   #beginCopyIn(format: CopyFormat): void {
     const watcher = this.#cycles[0]?.watcher?.copy
-    const copy: Copy = { direction: "in", watcher, over: false, fence: "none" }
+    const copy: Copy = { direction: "in", watcher, over: false, fence: "none", holds: 0 }
     this.#copy = copy
     const socket = this.#socket
     const end = (bytes: Uint8Array): void => {
@@ -505,8 +553,7 @@ export class Relay implements Session {
     }
     const input: CopyInput = {
       write: (bytes) => {
-        if (copy.over || this.lost !== undefined) return true
-        let room = true
+        if (copy.over || this.lost !== undefined) return
         socket.cork()
         for (let at = 0; at < bytes.length; at += copyDataSize) {
           const part = bytes.subarray(at, at + copyDataSize)
@@ -514,16 +561,18 @@ export class Relay implements Session {
           header[0] = frame.copyData
           header.writeInt32BE(part.length + 4, 1)
           socket.write(header)
-          room = socket.write(part)
+          socket.write(part)
         }
         socket.uncork()
-        return room
       },
+      isFull: () => socket.writableNeedDrain,
       onDrain: (f) => {
         socket.once("drain", f)
+        return () => socket.off("drain", f)
       },
       done: () => end(copyDone),
-      fail: (reason) => end(copyFail(reason))
+      fail: (reason) => end(copyFail(reason)),
+      hold: () => this.#hold(copy)
     }
     if (watcher === undefined) input.fail(unmarked.message ?? "")
     else watcher.onCopyIn(input, format)
@@ -531,7 +580,7 @@ export class Relay implements Session {
 
   #beginCopyOut(format: CopyFormat): void {
     const watcher = this.#cycles[0]?.watcher?.copy
-    const copy: Copy = { direction: "out", watcher, over: false, fence: "none" }
+    const copy: Copy = { direction: "out", watcher, over: false, fence: "none", holds: 0 }
     this.#copy = copy
     const output: CopyOutput = {
       pause: () => {
@@ -540,15 +589,30 @@ export class Relay implements Session {
         this.#flow()
       },
       resume: () => {
+        // A consumer may take its rest when the session is busy with somebody else's COPY.
+        if (this.#copy !== copy || this.lost !== undefined) return
         this.#paused = false
-        if (this.lost === undefined) this.#flow()
+        this.#flow()
       },
       discard: () => {
         copy.over = true
-      }
+      },
+      hold: () => this.#hold(copy)
     }
     watcher?.onCopyOut(output, format)
   }
+}
+
+/** The types in a RowDescription: for each column its name, then 18 bytes, of which 6 to 9 are the type's OID. */
+const columnTypes = (bytes: Buffer, from: number): ReadonlyArray<number> => {
+  const oids: Array<number> = []
+  let at = from + 2
+  for (let left = bytes.readInt16BE(from); left > 0; left--) {
+    at = bytes.indexOf(0, at) + 1
+    oids.push(bytes.readUInt32BE(at + 6))
+    at += 18
+  }
+  return oids
 }
 
 const closed = () => fromCause(new SessionLost({ problem: "the session was closed here" }), undefined)

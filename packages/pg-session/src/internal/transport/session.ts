@@ -41,7 +41,7 @@ export interface CopyFormat {
 }
 
 export interface CopyWatcher {
-  /** The server awaits rows. */
+  /** The server awaits rows. Called at most once, as is `onCopyOut`. */
   readonly onCopyIn: (input: CopyInput, format: CopyFormat) => void
   /** The server will send rows. */
   readonly onCopyOut: (output: CopyOutput, format: CopyFormat) => void
@@ -54,13 +54,17 @@ export interface CopyWatcher {
 }
 
 export interface CopyInput {
-  /** Sends bytes as CopyData. False: the socket is full; wait for `onDrain`. Does nothing after an end or an error. */
-  readonly write: (bytes: Uint8Array) => boolean
-  readonly onDrain: (f: () => void) => void
+  /** Sends bytes as CopyData. Does nothing after an end or an error. */
+  readonly write: (bytes: Uint8Array) => void
+  /** Whether the next bytes have to wait for `onDrain`. */
+  readonly isFull: () => boolean
+  /** Calls back once when there is room again. Gives what takes that back. */
+  readonly onDrain: (f: () => void) => () => void
   /** CopyDone, and the fence. */
   readonly done: () => void
   /** CopyFail with this reason, and the fence. */
   readonly fail: (reason: string) => void
+  readonly hold: Hold
 }
 
 export interface CopyOutput {
@@ -69,7 +73,14 @@ export interface CopyOutput {
   readonly resume: () => void
   /** From now on rows are read and thrown away. */
   readonly discard: () => void
+  readonly hold: Hold
 }
+
+/**
+ * Keeps the session from being ready until the function that it gives is called, so that a CancelRequest which is on its way
+ * cannot hit somebody else's statement. Undefined if the statement is over already.
+ */
+type Hold = () => (() => void) | undefined
 
 export interface Mark {
   /** To put at the very start of the statement's text. */

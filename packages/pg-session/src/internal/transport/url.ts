@@ -156,12 +156,18 @@ const readUrl = (text: string): Parts => {
     const [, name, encoded] = /^([A-Za-z_]+)=([^=]*)$/.exec(pair) ??
       fail("the URL's query is malformed: it must be key=value")
     const read = name !== undefined && Object.hasOwn(keys, name) ? keys[name] : undefined
-    if (read === undefined) return fail(`the URL has the key ${name}, which is not honoured here; remove it`)
+    if (read === undefined) return fail(unknownKey(name ?? "", query))
     const value = decode(encoded ?? "", `value of ${name}`)
     if (value !== "") read(parts, value)
   }
   return parts
 }
+
+/** Trap: with an @ behind it, the ? may be a character of a password that was not encoded, and the key a part of it. */
+const unknownKey = (name: string, query: string): string =>
+  query.includes("@")
+    ? "the URL has a key that is not honoured here; if the ? before it belongs to the password, write it as %3F"
+    : `the URL has the key ${name}, which is not honoured here; remove it`
 
 /** The parts of a URL, or what is wrong with it in words that are safe to show. */
 export const parse = (url: Redacted.Redacted): Result.Result<Parts, string> => {
