@@ -2,7 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { PgTransport } from "@restante/pg-session"
 import * as PgCancel from "@restante/pg-session/PgCancel"
-import { Effect, Exit, Fiber, Redacted, Schedule, Scope } from "effect"
+import { Effect, Exit, Fiber, Metric, Redacted, Schedule, Scope } from "effect"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import * as TestClock from "effect/testing/TestClock"
 import { execFile } from "node:child_process"
@@ -119,6 +119,18 @@ describe("cancel by pid", () => {
         yield* assertCancelled(fiber)
       })
     ))
+
+  it.live("cancels are counted", () =>
+    Effect.gen(function*() {
+      yield* during((session, fiber) =>
+        Effect.gen(function*() {
+          yield* PgCancel.cancel(session.pid)
+          yield* assertCancelled(fiber)
+        })
+      )
+      const counter = (yield* Metric.snapshot).find(({ id }) => id === "restante_pg_session_cancels")
+      assert.include(counter?.state, { count: 1 })
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
   it.live("a pid that no session has succeeds, and nothing is sent", () =>
     Effect.gen(function*() {

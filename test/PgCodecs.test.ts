@@ -7,8 +7,9 @@ import { PgClient, PgConnection, PgTypes } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import * as PgCodecs from "@restante/pg-session/PgCodecs"
 import * as PgRange from "@restante/pg-session/PgRange"
-import { Effect, Layer, Result } from "effect"
+import { Cause, Effect, Exit, Layer, Option, Redacted, Result } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
+import { inspect } from "node:util"
 import * as PostgresDatabase from "./PostgresDatabase.ts"
 
 const url = await PostgresDatabase.open()
@@ -117,6 +118,14 @@ const makeRandom = () => {
   }
   return { upTo: (most: number) => Math.floor(next() * (most + 1)) }
 }
+
+const arrays: ReadonlyArray<readonly [oid: number, value: unknown]> = [
+  [PgTypes.OID.int4Array, [1, null, 3]],
+  [PgTypes.OID.textArray, []],
+  [PgTypes.OID.textArray, ["a", "b"]],
+  [PgTypes.OID.int4Array, [[1], [2]]],
+  [PgTypes.OID.int4Array, new PgCodecs.PgArray({ lowerBounds: [257], values: [1] })]
+]
 
 const nested = (depth: number): unknown => depth === 0 ? [] : [nested(depth - 1)]
 
@@ -334,6 +343,38 @@ describe("arrays", () => {
       // Brackets around nothing are an empty array, as in a literal.
       assert.strictEqual(yield* shown(session, codecs, "int4[]", [[], []]), "{}")
     })))
+
+  it("half of a surrogate pair in an array is refused, where the driver would send another character", () =>
+    withSession(Effect.fnUntraced(function*(session, codecs) {
+      const half = "\ud800x"
+      for (const type of ["text[]", "varchar[]", "bpchar[]", "name[]"]) {
+        for (const given of [[half], ["a", null, half], [["a"], [half]]]) {
+          yield* refused(session, codecs, type, given, /not one that the type can hold/)
+        }
+        assert.strictEqual(yield* shown(session, codecs, type, ["\u{1f600}", "\ufffd"]), "{\u{1f600},\ufffd}")
+      }
+      assert.deepStrictEqual(yield* returned(session, codecs, "json[]", [half]), [half])
+    })))
+
+  it("an array is read the same wherever it is in a message, and damage to it is a typed error", () =>
+    withSession((_, codecs) =>
+      Effect.sync(() => {
+        const { registry } = codecs
+        for (const [oid, given] of arrays) {
+          const bytes = Result.getOrThrow(PgTypes.encode(given, oid, registry))
+          const message = new Uint8Array(bytes.length + 50).fill(1)
+          message.set(bytes, 37)
+          const read = Result.getOrThrow(PgTypes.makeFieldReader([{ dataTypeOid: oid, format: 1 }], registry))
+          assert.deepStrictEqual(read(message, 37, bytes.length, 0), given)
+          assert.throws(() => read(message, 37, bytes.length + 1, 0), PgTypes.CodecError)
+          assert.throws(() => read(message, 37, bytes.length - 1, 0), PgTypes.CodecError)
+        }
+        const broken = Result.getOrThrow(PgTypes.encode(["{}"], PgTypes.OID.textArray, registry)).slice()
+        broken[11] = PgTypes.OID.json
+        broken[24] = 0x5d
+        assert.isTrue(Result.isFailure(PgTypes.decode(broken, PgTypes.OID.jsonArray, 1, registry)))
+      })
+    ))
 
   it("elements that are arrays in JavaScript are not taken for dimensions", () =>
     withSession(Effect.fnUntraced(function*(session, codecs) {
@@ -557,6 +598,7 @@ describe("types of users", () => {
             [[order], [null]]
           )
           const item1 = `${schema}.item`
+          yield* refused(session, codecs, item1, { ...missing, name: "\ud800" }, /not one that the type can hold/)
           yield* refused(session, codecs, item1, { name: null, Price: null }, /attribute moods is missing/)
           yield* refused(session, codecs, item1, { ...missing, name: undefined }, /attribute name is missing/)
           yield* refused(session, codecs, item1, { ...missing, gone: 1 }, /a key that is no attribute/)
@@ -645,6 +687,56 @@ describe("types of users", () => {
         { types: [`${schema}.citext`] }
       )))
 
+  it("a type of another extension that has the same name is another type", async () => {
+    const other = { url: await PostgresDatabase.open() }
+    await Effect.gen(function*() {
+      const owner = yield* PgConnection.make(other)
+      for (
+        const statement of [
+          "create type vector",
+          "create function vector_in(cstring) returns vector language internal immutable strict as 'textin'",
+          "create function vector_out(vector) returns cstring language internal immutable strict as 'textout'",
+          "create function vector_send(vector) returns bytea language internal immutable strict as 'textsend'",
+          "create type vector (input = vector_in, output = vector_out, send = vector_send, like = text)",
+          "alter extension plpgsql add type vector"
+        ]
+      ) yield* owner.query(statement)
+      const codecs = yield* PgCodecs.load({ connection: other, unknown: "raw" })
+      const session = yield* PgConnection.make({ ...other, types: codecs.registry })
+      assert.instanceOf(yield* value(session, "select 'abcd'::vector"), PgCodecs.PgRaw)
+      assert.isTrue(Result.isFailure(codecs.parameter("vector", null)))
+    }).pipe(Effect.scoped, Effect.runPromise)
+  })
+
+  it("a type that the role must not look up is the server's refusal, not a type that there is not", () =>
+    withSchema(
+      "hidden",
+      (schema) => [`create type ${schema}.mood as enum ('sad')`, "create role blind login password 'blind'"],
+      (schema) =>
+        Effect.gen(function*() {
+          const changed = new URL(Redacted.value(url))
+          changed.username = "blind"
+          changed.password = "blind"
+          const options = { connection: { url: Redacted.make(changed.href) }, types: [`${schema}.mood`] }
+          const error = yield* Effect.flip(PgCodecs.load(options))
+          assert.strictEqual(error._tag === "SqlError" && sqlstate(error), "42501")
+        }).pipe(Effect.ensuring(Effect.orDie(run("drop role blind"))), Effect.runPromise)
+    ))
+
+  it("case 48: options that cannot work are refused without quoting the password", () =>
+    Effect.gen(function*() {
+      for (const end of ["host:port/db", "host/db?sslmode=maybe"]) {
+        const exit = yield* Effect.exit(PgCodecs.load({
+          connection: { url: Redacted.make(`postgres://user:hunter2@${end}`) }
+        }))
+        const error = Exit.isFailure(exit)
+          ? Option.getOrThrow(Cause.findErrorOption(exit.cause))
+          : assert.fail("loaded")
+        assert.strictEqual(error._tag, "SqlError")
+        assert.notInclude(inspect(exit, { depth: 20, showHidden: true }) + String(error), "hunter2")
+      }
+    }).pipe(Effect.runPromise))
+
   it("a name that is no type of the database is refused and named, and changes nothing", () =>
     Effect.gen(function*() {
       for (const name of ["no_such", "nowhere.mood", "a b c", "\"", "", "a.b.c.d.e", "mood[", "'; select 1"]) {
@@ -729,6 +821,23 @@ describe("refresh", () => {
         }),
         { unknown: "raw" }
       )))
+
+  it("calls at the same time do not undo each other", () =>
+    withSchema(
+      "together",
+      (schema) => ["a", "b", "c"].map((name) => `create type ${schema}.${name} as (${name} int4)`),
+      (schema) =>
+        withSession(
+          Effect.fnUntraced(function*(session, codecs) {
+            const names = ["a", "b", "c"]
+            yield* Effect.forEach(names, (name) => codecs.refresh([`${schema}.${name}`]), { concurrency: "unbounded" })
+            for (const name of names) {
+              assert.deepStrictEqual(yield* value(session, `select row(1)::${schema}.${name}`), { [name]: 1 })
+            }
+          }),
+          { unknown: "raw" }
+        )
+    ))
 
   it("a composite altered since is a PgRecord, and its object again after refresh, in prepared statements too", () =>
     withSchema(

@@ -1037,7 +1037,10 @@ const standIn = [
   "create function vector_recv(internal) returns vector language internal immutable strict as 'bytearecv'",
   "create function vector_send(vector) returns bytea language internal immutable strict as 'byteasend'",
   "create type vector (input = vector_in, output = vector_out, receive = vector_recv, send = vector_send, storage = extended)",
-  "alter extension hstore add type vector"
+  "create extension tcn",
+  "alter extension tcn add type vector",
+  // Which extension a type is of counts, and an extension has the name that the catalogue says.
+  "update pg_extension set extname = 'vector' where extname = 'tcn'"
 ]
 
 const hasVector = await Effect.gen(function*() {

@@ -60,7 +60,6 @@ const wrappers: Readonly<Record<string, (fields: Fields) => unknown>> = {
         line: 1,
         column: 1,
         statement: "select",
-        problem: "no",
         sqlstate: fields.code,
         outcome: "notApplied"
       }),

@@ -680,6 +680,19 @@ describe("notify", () => {
       assert.deepStrictEqual(yield* taken(subscription, 2), [`$1 it's '; --`, "end"])
     })))
 
+  it.live("case 47: on a multiplexed client it is misuse outside a transaction, and works inside", () =>
+    run(Effect.gen(function*() {
+      const { listener } = yield* listening()
+      const subscription = yield* listener.subscribe("multiplexed")
+      yield* subscription.take
+      yield* Effect.gen(function*() {
+        const sql = yield* PgClient.PgClient
+        assert.strictEqual(yield* reason(PgListener.notify("multiplexed", "outside")), "Misuse")
+        yield* sql.withTransaction(PgListener.notify("multiplexed", "inside"))
+      }).pipe(Effect.provide(client({ multiplex: true })))
+      assert.deepStrictEqual(yield* taken(subscription, 1), ["inside"])
+    })))
+
   it.live("a plain program notifies without a listener", () =>
     PgListener.notify("nobody", "listens").pipe(Effect.provide(client())))
 })
@@ -1005,6 +1018,7 @@ describe("final failures", () => {
         new PgListener.BadChannel({ problem: "p" }),
         new PgListener.BadPayload({ problem: "p" }),
         new PgListener.BadOption({ problem: "p" }),
+        new PgListener.Misuse({ problem: "p" }),
         new PgListener.ConnectionFailed({ problem: "p", sqlstate: "28000" })
       ]
     ) {

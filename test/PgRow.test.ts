@@ -204,6 +204,20 @@ describe("refusals", () => {
     )
   })
 
+  it("a fraction that a registry gives for an integer is a mismatch", async () => {
+    const types = PgTypes.makeRegistry()
+    types.register(OID.int8, { decode: () => Result.succeed(1.5), encode: () => Result.succeed(new Uint8Array(8)) })
+    await run(
+      Effect.gen(function*() {
+        const given = yield* row("select 1::int8 as n")
+        assert.strictEqual((yield* refusal(given.getBigInt("n")))._tag, "TypeMismatch")
+        assert.strictEqual((yield* refusal(given.getBigIntOpt("n")))._tag, "TypeMismatch")
+        assert.strictEqual((yield* refusal(given.getInt("n")))._tag, "TypeMismatch")
+      }),
+      types
+    )
+  })
+
   it("case 48: no text contains a value", () =>
     run(Effect.gen(function*() {
       const given = yield* row("select 'hunter2' as a, 9007199254740993 as b")

@@ -1,7 +1,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { PgTransport } from "@restante/pg-session"
-import { Duration, Effect, Exit, Fiber, Redacted, Schedule, Scope } from "effect"
+import { Duration, Effect, Exit, Fiber, Metric, Redacted, Schedule, Scope } from "effect"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { connect as connectTcp } from "node:net"
 import { networkInterfaces, tmpdir } from "node:os"
@@ -131,6 +131,17 @@ const challenge = (peer: Fake.Peer) => {
   peer.send(Fake.authentication(10, "SCRAM-SHA-256\0\0"))
   return peer.frame()
 }
+
+/** What an operator sees of one of the package's counters. */
+const counted = (name: string) =>
+  Effect.map(Metric.snapshot, (metrics) => {
+    const found = metrics.find(({ id }) => id === `restante_pg_session_${name}`)
+    return found?.type === "Counter" ? found.state.count : 0
+  })
+
+const ownMetrics = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  // Not one map for all: each run of the effect counts from zero.
+  Effect.suspend(() => Effect.provideService(effect, Metric.MetricRegistry, new Map()))
 
 const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length
 
@@ -949,6 +960,15 @@ describe("the time it takes to connect", () => {
       assert.strictEqual(reason.problem, "connection refused")
     }))
 
+  it.live("attempts that were repeated are counted", () =>
+    Effect.gen(function*() {
+      const fake = yield* Effect.scoped(Fake.make(() => Promise.resolve()))
+      yield* refusal({ host: fake.host, port: fake.port, connectRetry: Schedule.recurs(2) })
+      assert.strictEqual(yield* counted("connect_retries"), 2)
+      yield* login(plain())
+      assert.strictEqual(yield* counted("connect_retries"), 2)
+    }).pipe(ownMetrics))
+
   it.live("what repeating does not mend is tried once", () =>
     Effect.gen(function*() {
       const rejected = counting()
@@ -1038,6 +1058,27 @@ describe("the time it takes to connect", () => {
       assert.isTrue(Exit.hasInterrupts(exit))
       assert.strictEqual(counted.times, 1)
     }))
+})
+
+const onTransport = <A, E>(use: Effect.Effect<A, E, PgClient.PgClient | PgTransport.PgTransport>) =>
+  Effect.suspend(() => Effect.provide(use, PgTransport.layer({ ...plain(), maxConnections: 1 })))
+
+describe("counters", () => {
+  it.live("sessions that were destroyed", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const { destroy } = yield* PgTransport.PgTransport
+      const [row] = yield* sql<{ readonly pid: number }>`select pg_backend_pid() as pid`
+      assert.isTrue(yield* destroy(row?.pid ?? 0))
+      assert.strictEqual(yield* counted("destroyed_sessions"), 1)
+    }).pipe(onTransport, ownMetrics))
+
+  it.live("notices that nobody had read when they were dropped", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      yield* sql.unsafe("do $$ begin for i in 1..300 loop raise notice '%', i; end loop; end $$")
+      assert.strictEqual(yield* counted("dropped_notices"), 300 - 256)
+    }).pipe(onTransport, ownMetrics))
 })
 
 describe("the password", () => {

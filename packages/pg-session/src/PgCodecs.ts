@@ -5,12 +5,13 @@
  * `registry` has every type whose OID is fixed and needs no server. `load` adds what only the catalogue knows. Both give a
  * registry for the option `types` of any `PgClient` or `PgConnection`.
  */
-import { Context, Effect, Layer, Result } from "effect"
+import { Context, Effect, Layer, Result, Semaphore } from "effect"
 import { builtins } from "./internal/codecs/builtin.ts"
 import * as Catalogue from "./internal/codecs/catalogue.ts"
 import { CodecConfigError } from "./internal/codecs/configError.ts"
 import * as Leaf from "./internal/codecs/leaf/catalogue.ts"
 import { Types, typesOf } from "./internal/codecs/registry.ts"
+import { checkConfig } from "./internal/connectionConfig.ts"
 import { PgConnection, PgTypes, type SqlError } from "./internal/driver.ts"
 
 export { PgArray } from "./internal/codecs/array.ts"
@@ -34,7 +35,10 @@ export interface LoadOptions extends RegistryOptions {
    * are made of comes along.
    */
   readonly types?: ReadonlyArray<string> | undefined
-  /** Takes every type that has no codec as `PgRaw`; enums, domains, ranges and what is text on the wire need no name then. */
+  /**
+   * Takes every type that has no codec as `PgRaw`; enums, domains, ranges and what is text on the wire need no name then. This
+   * is of the types that there are when the catalogue is read: `PgSession` alone sees to those that are created later.
+   */
   readonly unknown?: "raw" | undefined
 }
 
@@ -64,6 +68,10 @@ export const registry = (options: RegistryOptions = {}): PgTypes.Registry => mak
  * is an OID or a name: one of PostgreSQL's (`point`, `int4[]`), or one that `load` was given, as it was given. Whether the
  * value fits shows when it is bound.
  *
+ * Trap: a single value of a type that the driver knows is bound by the driver. Its error quotes a value that does not fit, and
+ * of half a surrogate pair it makes another character (`PgQuery` refuses such a text). Inside arrays, ranges and composites
+ * neither happens.
+ *
  * - errors: `CodecConfigError` if the registry has no type of this name
  */
 export const parameter = (
@@ -84,6 +92,9 @@ export class PgCodecs extends Context.Service<PgCodecs, {
    * Reads the catalogue again: types created or altered since, and further names. Statements that a session has prepared
    * keep the codecs of their columns; a composite type that was altered is read anew even so.
    *
+   * Call it after every ALTER TYPE of a composite type. Until then a value has the attributes' names of before, unless their
+   * number or types differ: such a value is a `PgRecord`.
+   *
    * - errors: `CodecConfigError` if a name is not that of a type (nothing changed), `SqlError` if there is no connection
    */
   readonly refresh: (types?: ReadonlyArray<string>) => Effect.Effect<void, CodecConfigError | SqlError>
@@ -95,20 +106,28 @@ export class PgCodecs extends Context.Service<PgCodecs, {
  * The codecs of `registry`, and those that only the catalogue knows: the types named, and hstore, ltree, lquery, ltxtquery
  * and vector where their extensions are installed.
  *
- * - errors: `CodecConfigError` naming the type that there is not, `SqlError` if there is no connection
+ * - errors: `CodecConfigError` naming the type that there is not, `SqlError` if there is no connection or its options are
+ *   unusable
  * - source: spec 7
  */
 export const load = Effect.fnUntraced(function*(
   options: LoadOptions
 ): Effect.fn.Return<PgCodecs["Service"], CodecConfigError | SqlError> {
+  yield* checkConfig(options.connection)
   const types = make(options)
   const wanted = new Set(options.types)
-  const refresh = Effect.fnUntraced(function*(further: ReadonlyArray<string> = []) {
-    const names = new Set([...wanted, ...further])
-    const connection = yield* PgConnection.make(options.connection)
-    yield* Catalogue.read(connection, types, { names, raw: options.unknown === "raw" })
-    for (const name of further) wanted.add(name)
-  }, Effect.scoped)
+  // What one has read must not be applied after what another has changed.
+  const turn = yield* Semaphore.make(1)
+  const refresh = Effect.fnUntraced(
+    function*(further: ReadonlyArray<string> = []) {
+      const names = new Set([...wanted, ...further])
+      const connection = yield* PgConnection.make(options.connection)
+      yield* Catalogue.read(connection, types, { names, raw: options.unknown === "raw" })
+      for (const name of further) wanted.add(name)
+    },
+    Effect.scoped,
+    turn.withPermits(1)
+  )
   yield* refresh()
   return PgCodecs.of({
     registry: types.registry,

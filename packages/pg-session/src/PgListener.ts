@@ -22,13 +22,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { PgConnection, SqlClient, type SqlError, Statement } from "./internal/driver.ts"
+import { checkConfig } from "./internal/connectionConfig.ts"
+import { isMultiplexed, type PgConnection, SqlClient, type SqlError, Statement } from "./internal/driver.ts"
 import type { Event } from "./internal/listener/event.ts"
-import { BadOption, ListenerError } from "./internal/listener/ListenerError.ts"
+import { BadOption, ListenerError, Misuse } from "./internal/listener/ListenerError.ts"
 import { checkChannel, checkPayload } from "./internal/listener/names.ts"
 import * as Supervisor from "./internal/listener/supervisor.ts"
 
@@ -122,27 +122,6 @@ const positive = (name: string, input: Duration.Input): Effect.Effect<Duration.D
   })
 
 /**
- * Whether the driver can make sense of these options: it is let to come as far as opening a stream. Without this a malformed
- * URL would look like a server that is down, and be tried for ever.
- */
-const checkConnection = (config: PgConnection.Config): Effect.Effect<void, ListenerError> => {
-  const opened = new Error("the options are usable")
-  return PgConnection.make({
-    ...config,
-    password: Redacted.make(""),
-    stream: () => {
-      throw opened
-    }
-  }).pipe(
-    Effect.scoped,
-    Effect.asVoid,
-    Effect.catchTag("SqlError", ({ reason }) =>
-      // The driver's own cause quotes the URL, and with it the password.
-      reason.cause === opened ? Effect.void : Effect.fail(badOption(reason.message)))
-  )
-}
-
-/**
  * Connects in the background, at once and whenever the connection is lost. It does not wait for the server and does not
  * fail because it is down: see `state`.
  *
@@ -151,7 +130,8 @@ const checkConnection = (config: PgConnection.Config): Effect.Effect<void, Liste
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<PgListener["Service"], ListenerError, Scope.Scope> {
-  yield* checkConnection(options.connection)
+  // A malformed URL would look like a server that is down, and be tried for ever.
+  yield* Effect.mapError(checkConfig(options.connection), ({ message }) => badOption(message))
   const supervisor = yield* Supervisor.make({
     connection: options.connection,
     backoff: options.backoff ?? defaultBackoff,
@@ -212,14 +192,22 @@ export const notifyFragment = (
  * rolled back. Outside it is delivered at once. Equal notifications of one transaction are delivered once.
  *
  * - units: `channel` 1 to 63 bytes, `payload` up to 7,999 bytes, in UTF-8 and without NUL
- * - errors: `BadChannel` and `BadPayload` before anything is sent; `SqlError`
+ * - errors: `BadChannel` and `BadPayload`, and `Misuse` on a multiplexed client outside a transaction, all before anything is
+ *   sent; `SqlError`
  * - source: spec 6, spec 12 (the client's own `notify` uses another connection); PostgreSQL manual, NOTIFY
  */
 export const notify = (
   channel: string,
   payload: string
 ): Effect.Effect<void, ListenerError | SqlError, SqlClient.SqlClient> =>
-  Effect.flatMap(
-    notifyFragment(channel, payload),
-    (call) => Effect.flatMap(SqlClient.SqlClient, (sql) => Effect.asVoid(sql`select ${call}`))
-  )
+  Effect.gen(function*() {
+    const call = yield* notifyFragment(channel, payload)
+    const sql = yield* SqlClient.SqlClient
+    if (isMultiplexed(sql) && Option.isNone(yield* Effect.serviceOption(sql.transactionService))) {
+      return yield* new ListenerError({ reason: new Misuse({ problem: multiplexed }) })
+    }
+    yield* sql`select ${call}`
+  })
+
+const multiplexed =
+  "on a multiplexed client an interruption would not cancel this NOTIFY and it may be delivered; use a transaction"

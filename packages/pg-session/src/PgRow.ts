@@ -139,8 +139,7 @@ const reader = <A>(family: Family, is: (value: unknown) => value is A): Reader<A
 })
 
 const isBytes = (value: unknown): value is Uint8Array => value instanceof Uint8Array
-const isNumberOrBigInt = (value: unknown): value is number | bigint =>
-  Predicate.isNumber(value) || Predicate.isBigInt(value)
+const isWhole = (value: unknown): value is number | bigint => Number.isInteger(value) || Predicate.isBigInt(value)
 const isTexts = (value: unknown): value is ReadonlyArray<string | null> =>
   Array.isArray(value) && value.every((element) => element === null || Predicate.isString(element))
 
@@ -150,14 +149,14 @@ const readers = {
   int: {
     family: "int",
     read: (value) => {
-      if (!isNumberOrBigInt(value)) return misfit
+      if (!isWhole(value)) return misfit
       const number = Number(value)
       return Number.isSafeInteger(number) ? Result.succeed(number) : outOfRange
     }
   } satisfies Reader<number>,
   bigint: {
     family: "bigint",
-    read: (value) => isNumberOrBigInt(value) ? Result.succeed(BigInt(value)) : misfit
+    read: (value) => isWhole(value) ? Result.succeed(BigInt(value)) : misfit
   } satisfies Reader<bigint>,
   float: reader("float", Predicate.isNumber),
   numeric: reader("numeric", Predicate.isString),

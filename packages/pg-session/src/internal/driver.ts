@@ -27,6 +27,14 @@ export const texts = {
   transactionEnded: "PgConnection: Pinned connection was released"
 }
 
+/**
+ * Whether the statements of this client that are outside a transaction share connections: an interruption does not cancel
+ * them, and they may commit.
+ */
+export const isMultiplexed = (client: SqlClient.SqlClient): boolean =>
+  Predicate.hasProperty(client, "config") && Predicate.hasProperty(client.config, "multiplex") &&
+  client.config.multiplex === true
+
 const isResult = (value: unknown): value is PgConnection.Result =>
   Predicate.hasProperty(value, "fields") && Predicate.hasProperty(value, "rows") &&
   Predicate.hasProperty(value, "command")

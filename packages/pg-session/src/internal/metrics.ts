@@ -7,6 +7,7 @@ const counter = (name: string, description: string) =>
   Metric.counter(`restante_pg_session_${name}`, { description, incremental: true })
 
 export const cancels = counter("cancels", "CancelRequests sent")
+export const connectRetries = counter("connect_retries", "Attempts to connect that were repeated")
 export const destroyedSessions = counter(
   "destroyed_sessions",
   "Sessions closed at once because they could not be saved"

@@ -4,7 +4,7 @@
  */
 import { Data, Result } from "effect"
 import { PgTypes } from "../driver.ts"
-import { codec, type Reader, refuse, type Writer } from "./bytes.ts"
+import { codec, type Reader, refuse, refused, type Writer } from "./bytes.ts"
 
 /**
  * An array that nested JavaScript arrays alone do not describe: its dimensions do not all begin at 1, or its elements are
@@ -113,14 +113,24 @@ const write = (elements: Elements, elementOid: number, value: unknown, writer: W
   for (const part of flat) writer.sized(element, part)
 }
 
-/** Whether the driver can read this value: one dimension that begins at 1. */
-const isFlatOnWire = (bytes: Uint8Array): boolean => {
-  if (bytes.length < 20) return false
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  return view.getInt32(0) === 1 && view.getInt32(16) === 1
-}
+const int32At = (bytes: Uint8Array, at: number): number =>
+  ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)
 
-/** An array type. `registry` has the driver's own codec of it, which serves one dimension. */
+/** Whether the driver can read this value: one dimension that begins at 1, or none. */
+const isFlatOnWire = (bytes: Uint8Array, offset: number, size: number): boolean =>
+  size < 20
+    ? size === 12 && int32At(bytes, offset) === 0
+    : int32At(bytes, offset) === 1 && int32At(bytes, offset + 16) === 1
+
+/**
+ * An array type. `registry` has the driver's own codec of it, which serves one dimension.
+ *
+ * `read` is there for short arrays. CPU time of 20,000 rows through a session, as a multiple of the plain driver's, alternating
+ * in one run (two shared cores, Node 24, PostgreSQL 18, 2026-11):
+ * a) look at the bytes, then the driver's field reader    text[2] 1.04-1.17, int4[3] 1.05-1.18, mixed 1.01-1.19   <- this one
+ * b) a view of each value, and a DataView of that         text[2] 2.00-2.06, int4[3] 1.72, mixed 1.59-1.86
+ * c) a loop of our own over the elements' field reader    text[2] 1.05, int4[3] 1.09-1.12; int4[1000] is 1.3 times as slow
+ */
 export const arrayCodec = (
   elements: Elements,
   { elementOid, oid, registry }: {
@@ -134,16 +144,24 @@ export const arrayCodec = (
     (reader) => read(elements, elementOid, reader),
     (writer, value) => write(elements, elementOid, value, writer)
   )
-  const isFlat = (value: unknown): boolean =>
-    Array.isArray(value) && (elements.arrayForm(elementOid) || !value.some(Array.isArray))
-  const decode = (bytes: Uint8Array) =>
-    isFlatOnWire(bytes) ? PgTypes.decode(bytes, oid, 1, registry) : general.decode(bytes)
+  const flat = Result.getOrThrow(PgTypes.makeFieldReader([{ dataTypeOid: oid, format: 1 }], registry))
+  const readAt = (bytes: Uint8Array, offset: number, size: number): Result.Result<unknown, PgTypes.CodecError> => {
+    if (!isFlatOnWire(bytes, offset, size)) return general.decode(bytes.subarray(offset, offset + size))
+    try {
+      return Result.succeed(flat(bytes, offset, size, 0))
+    } catch (error) {
+      return refused("array", error)
+    }
+  }
+  // The driver would write another character for half of a surrogate pair.
+  const isElement = (part: unknown): boolean =>
+    typeof part === "string" ? part.isWellFormed() : elements.arrayForm(elementOid) || !Array.isArray(part)
   const encode = (value: unknown) => {
-    const encoded = isFlat(value) ? PgTypes.encode(value, oid, registry) : undefined
+    const encoded = Array.isArray(value) && value.every(isElement) ? PgTypes.encode(value, oid, registry) : undefined
     // What the driver refuses is refused once more, in words that do not quote the element.
     return encoded === undefined || Result.isFailure(encoded) ? general.encode(value) : encoded
   }
-  return { encode, decode }
+  return { encode, decode: (bytes) => readAt(bytes, 0, bytes.length), read: readAt }
 }
 
 /** `anyarray` and its like: statistics of the catalogue. Each value names its element type. */

@@ -244,16 +244,20 @@ export class Writer {
   }
 }
 
-/** Runs what may refuse. Anything else thrown comes from a value of the wrong shape, so it is refused as well. */
+/** What was thrown, as a refusal. Anything but one comes from a value of the wrong shape. */
+export const refused = (name: string, error: unknown): Result.Result<never, PgTypes.CodecError> =>
+  Result.fail(
+    error instanceof PgTypes.CodecError
+      ? error
+      : new PgTypes.CodecError({ message: `${name}: the value has the wrong shape` })
+  )
+
+/** Runs what may refuse. */
 export const attempt = <A>(name: string, evaluate: () => A): Result.Result<A, PgTypes.CodecError> => {
   try {
     return Result.succeed(evaluate())
   } catch (error) {
-    return Result.fail(
-      error instanceof PgTypes.CodecError
-        ? error
-        : new PgTypes.CodecError({ message: `${name}: the value has the wrong shape` })
-    )
+    return refused(name, error)
   }
 }
 

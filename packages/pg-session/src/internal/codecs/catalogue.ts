@@ -52,17 +52,21 @@ const attributesSql = `
 
 const NameRow = Schema.Struct({ oid: Schema.NullOr(Schema.Number) })
 
-const namedCodecs = new Map(named.map((entry) => [entry.name, entry]))
+/** An extension of another name may have a type of the same name, which is another type. */
+const ofExtension = ({ extension, name }: TypeRow): PgTypes.Codec<unknown> | undefined =>
+  named.find((entry) => entry.name === name && entry.extension === extension)?.codec
 
 /** Base types whose binary form is their text, whatever they are called: citext is one. */
 const sendsText = new Set(["textsend", "varcharsend", "bpcharsend", "namesend", "citextsend"])
 
 const isArray = (row: TypeRow): boolean => row.send === "array_send" && row.elementOid !== 0
 
+const insufficientPrivilege = "42501"
+
 const isUnreadableName = (error: SqlError): boolean => {
   const { cause } = error.reason
   return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" &&
-    /^(?:42|22|0A|3F)/.test(cause.code)
+    /^(?:42|22|0A|3F)/.test(cause.code) && cause.code !== insufficientPrivilege
 }
 
 /** Finds a type as a cast in SQL would, by the search path of the session unless a schema is named. */
@@ -141,11 +145,7 @@ class Snapshot {
           : undefined
       case "b":
       case "p":
-        return row.extension !== null && namedCodecs.has(row.name)
-          ? namedCodecs.get(row.name)?.codec
-          : sendsText.has(row.send ?? "")
-          ? textCodec(row.name)
-          : undefined
+        return ofExtension(row) ?? (sendsText.has(row.send ?? "") ? textCodec(row.name) : undefined)
     }
   }
 
@@ -197,7 +197,7 @@ export const read = Effect.fnUntraced(function*(
   for (const name of names) oids.set(name, yield* resolveName(connection, name))
   const { rows } = yield* connection.query(typesSql)
   const snapshot = new Snapshot(types, Schema.decodeUnknownSync(Schema.Array(TypeRow))(rows))
-  const extensions = [...snapshot.all].filter((row) => row.extension !== null && namedCodecs.has(row.name))
+  const extensions = [...snapshot.all].filter((row) => ofExtension(row) !== undefined)
   const roots = [...oids.values(), ...extensions.map((row) => row.oid)]
   yield* readAttributes(connection, snapshot, roots)
 

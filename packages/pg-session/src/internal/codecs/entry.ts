@@ -18,6 +18,7 @@ export interface Entry<A> {
 
 /** A type of an extension or a user, whose OIDs only the catalogue knows. */
 export interface NamedEntry<A> {
+  readonly extension: string
   readonly name: string
   readonly codec: PgTypes.Codec<A>
 }

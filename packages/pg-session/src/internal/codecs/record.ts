@@ -45,7 +45,11 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 
 /**
  * A composite type, as an object by attribute name. As a parameter it has to have every attribute and no other. A value
- * whose fields are not the attributes (the type was altered, and the codecs not refreshed) is read as a `PgRecord`.
+ * whose fields differ from the attributes in number or in types (the type was altered, and the codecs not refreshed) is read
+ * as a `PgRecord`.
+ *
+ * Trap: the server sends no names. Until `refresh`, attributes that were renamed, or dropped and replaced by others of the same
+ * types, have the names of before.
  */
 export const compositeCodec = (
   elements: Elements,

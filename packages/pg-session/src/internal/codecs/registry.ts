@@ -86,6 +86,11 @@ export class Types implements Elements {
     if (arrayOid !== undefined) this.putArray(origin, arrayOid, oid)
   }
 
+  /** Has the driver read a type that nobody knows as `PgRaw`, and by its codec as soon as there is one. */
+  readUnknown(oid: number): void {
+    if (!this.known.has(oid)) this.put(oid, this.codecOf(oid))
+  }
+
   /** The array type of elements that have been installed without it. */
   installArray(origin: Origin, arrayOid: number, elementOid: number): void {
     this.flat.register(elementOid, this.codecOf(elementOid), { arrayOid })

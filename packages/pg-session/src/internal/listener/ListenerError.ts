@@ -31,6 +31,13 @@ export class BadOption extends Schema.TaggedError<BadOption>()("BadOption", { pr
   }
 }
 
+/** The call cannot work as it is meant. Nothing was sent. */
+export class Misuse extends Schema.TaggedError<Misuse>()("Misuse", { problem: Schema.String }) {
+  override get message(): string {
+    return this.problem
+  }
+}
+
 /**
  * The listener has no connection and tries no more: the server refused the session for a reason that another attempt does
  * not change, or the `backoff` schedule has ended. A new listener is needed.
@@ -46,7 +53,14 @@ export class ConnectionFailed extends Schema.TaggedError<ConnectionFailed>()("Co
   }
 }
 
-export const ListenerErrorReason = Schema.Union([ListenerClosed, BadChannel, BadPayload, BadOption, ConnectionFailed])
+export const ListenerErrorReason = Schema.Union([
+  ListenerClosed,
+  BadChannel,
+  BadPayload,
+  BadOption,
+  Misuse,
+  ConnectionFailed
+])
 export type ListenerErrorReason = typeof ListenerErrorReason.Type
 
 /** Match the reason with `Effect.catchReason("ListenerError", "ListenerClosed", ...)`. */

@@ -4,9 +4,11 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
 import * as Redacted from "effect/Redacted"
 import type { Socket } from "node:net"
 import { ConfigError, fromCause, PgTransportError, Unreachable } from "../../PgTransportError.ts"
+import * as Metrics from "../metrics.ts"
 import { parse, type ServerFields } from "../serverFields.ts"
 import { authenticate, type Client, greetingLimit, type Method, sizeOf } from "./authentication.ts"
 import { isTransient, Line, violation } from "./line.ts"
@@ -146,7 +148,7 @@ export const establish = (
         if (Exit.isFailure(exit)) line?.destroy()
       })
     const attempt = Effect.gen(function*() {
-      attempts++
+      if (attempts++ > 0) yield* Metric.update(Metrics.connectRetries, 1)
       const password = yield* evaluate(settings.password)
       line = new Line(settings.address, attempts)
       return yield* begin(line, settings, startup, { user, password })

@@ -93,9 +93,9 @@ export const timestamps = (form: "date" | "micros"): ReadonlyArray<Entry<unknown
 
 /** Types of extensions, whose OIDs are found by name. */
 export const named: ReadonlyArray<NamedEntry<unknown>> = [
-  { name: "hstore", codec: hstore },
-  { name: "ltree", codec: versionedText("ltree") },
-  { name: "lquery", codec: versionedText("lquery") },
-  { name: "ltxtquery", codec: versionedText("ltxtquery") },
-  { name: "vector", codec: vector }
+  { extension: "hstore", name: "hstore", codec: hstore },
+  { extension: "ltree", name: "ltree", codec: versionedText("ltree") },
+  { extension: "ltree", name: "lquery", codec: versionedText("lquery") },
+  { extension: "ltree", name: "ltxtquery", codec: versionedText("ltxtquery") },
+  { extension: "vector", name: "vector", codec: vector }
 ]
