@@ -211,7 +211,8 @@ describe("types of the driver", () => {
 
   it("system types have a form of their own", () =>
     withSession(Effect.fnUntraced(function*(session, codecs) {
-      yield* holds(session, codecs, "\"char\"", "'\\377'", "\\377")
+      // Before 15 the server has no text for it that is UTF-8.
+      assert.strictEqual(yield* value(session, "select (-1)::\"char\""), "\\377")
       yield* holds(session, codecs, "\"char\"", "'\\'", "\\")
       yield* holds(session, codecs, "\"char\"", "''", "")
       yield* holds(session, codecs, "int2vector", "'-1 2'", [-1, 2])

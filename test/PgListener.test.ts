@@ -30,6 +30,7 @@ import { randomUUID } from "node:crypto"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as TappedSocket from "./fixtures/pg-session/tappedSocket.ts"
+import { until } from "./fixtures/postgres/activity.ts"
 import * as Proxy from "./fixtures/postgres/proxy.ts"
 import * as PostgresDatabase from "./PostgresDatabase.ts"
 
@@ -53,12 +54,6 @@ const listening = (options: Partial<PgListener.Options> = {}) =>
   })
 
 const quiet = Effect.provide(Logger.layer([]))
-
-/** Waits, with a deadline, until something holds. */
-const until = <E, R>(condition: Effect.Effect<boolean, E, R>) =>
-  Effect.repeat(condition, { until: (holds) => holds, schedule: Schedule.spaced("10 millis") }).pipe(
-    Effect.timeout("30 seconds")
-  )
 
 type Listener = PgListener.PgListener["Service"]
 

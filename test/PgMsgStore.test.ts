@@ -18,12 +18,12 @@ import {
   Option,
   Redacted,
   Result,
-  Schedule,
   Tracer
 } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as TestClock from "effect/testing/TestClock"
 import { Message, MessageId, MsgStore, MsgStoreError, RecipientId, SenderId } from "restante"
+import { until } from "./fixtures/postgres/activity.ts"
 import * as Proxy from "./fixtures/postgres/proxy.ts"
 import * as PostgresDatabase from "./PostgresDatabase.ts"
 
@@ -47,12 +47,6 @@ const message = (name: string, body = name): Message.NewMessage => ({
 })
 
 const bytesOf = (id: RecipientId): Uint8Array => RecipientId.toBytes(id)
-
-/** Waits, with a deadline, until something holds. */
-const until = <E>(condition: Effect.Effect<boolean, E>) =>
-  Effect.repeat(condition, { until: (holds) => holds, schedule: Schedule.spaced("10 millis") }).pipe(
-    Effect.timeout("20 seconds")
-  )
 
 /** Holds the lock of a queue in a transaction of the owner until released. */
 const holdLock = Effect.fnUntraced(function*(owner: PgClient.PgClient, recipientId: RecipientId) {

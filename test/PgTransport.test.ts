@@ -9,17 +9,13 @@ import { Cause, Deferred, Effect, Exit, Fiber, Option, Schedule, Scope, Stream }
 import { Redacted } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import { connect, createServer, type Socket } from "node:net"
+import { until, untilOneWaits, waitingFor } from "./fixtures/postgres/activity.ts"
 import * as PostgresDatabase from "./PostgresDatabase.ts"
 
 const url = await PostgresDatabase.open()
 
 const pidOf = (sql: PgClient.PgClient) =>
   Effect.map(sql<{ readonly pid: number }>`select pg_backend_pid() as pid`, (rows) => rows[0]?.pid ?? 0)
-
-const until = <E, R>(condition: Effect.Effect<boolean, E, R>) =>
-  Effect.repeat(condition, { until: (holds) => holds, schedule: Schedule.spaced("10 millis") }).pipe(
-    Effect.timeout("20 seconds")
-  )
 
 const run = <A, E>(
   effect: Effect.Effect<A, E, PgClient.PgClient | PgTransport.PgTransport | Scope.Scope>,
@@ -126,14 +122,9 @@ describe("session facts", () => {
     run(Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const transport = yield* PgTransport.PgTransport
-      const pid = yield* pidOf(sql)
       const sleeping = yield* Effect.forkScoped(Effect.exit(sql`select pg_sleep(100)`))
-      yield* until(Effect.map(transport.sessions, (sessions) => sessions.length > 0))
-      yield* until(Effect.map(
-        sql<{ readonly n: number }>`
-          select count(*)::int4 as n from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`,
-        (rows) => rows[0]?.n === 1
-      ))
+      yield* untilOneWaits(sql, "PgSleep")
+      const pid = (yield* waitingFor(sql, "PgSleep"))[0]?.pid ?? 0
       assert.isTrue(yield* transport.destroy(pid))
       assert.isFalse(yield* transport.destroy(pid))
       const exit = yield* Fiber.join(sleeping)
@@ -254,11 +245,7 @@ describe("what a client may ask for", () => {
       const error = yield* Effect.flip(sql`insert into plain values (1, 'again')`)
       assert.strictEqual(error.reason._tag, "UniqueViolation")
       const slow = yield* Effect.forkScoped(sql`select pg_sleep(100)`)
-      yield* until(Effect.map(
-        sql<{ readonly n: number }>`
-          select count(*)::int4 as n from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`,
-        (rows) => rows[0]?.n === 1
-      ))
+      yield* untilOneWaits(sql, "PgSleep")
       yield* Fiber.interrupt(slow)
       yield* Effect.scoped(Effect.gen(function*() {
         const queue = yield* sql.listen("plain")
@@ -400,12 +387,7 @@ describe("back-pressure", () => {
         }
       ))
       yield* Deferred.await(started)
-      yield* until(Effect.map(
-        sql<{ readonly n: number }>`
-          select count(*)::int4 as n from pg_stat_activity
-           where datname = current_database() and wait_event = 'ClientWrite'`,
-        (rows) => rows[0]?.n === 1
-      ))
+      yield* untilOneWaits(sql, "ClientWrite")
       // What waits is 256 KiB and what the driver read ahead; the rest is what the collector has not taken yet.
       assert.isBelow(process.memoryUsage().arrayBuffers, 120_000_000)
       yield* Deferred.succeed(go, undefined)
@@ -468,11 +450,7 @@ describe("the end", () => {
         const sql = yield* PgClient.PgClient
         yield* Effect.all(Array.from({ length: 4 }, () => sql`select pg_sleep(0.01)`), { concurrency: 4 })
         const slow = yield* Effect.forkScoped(sql`select pg_sleep(100)`)
-        yield* until(Effect.map(
-          sql<{ readonly n: number }>`
-            select count(*)::int4 as n from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`,
-          (rows) => rows[0]?.n === 1
-        ))
+        yield* untilOneWaits(sql, "PgSleep")
         yield* Fiber.interrupt(slow)
       }).pipe(Effect.scoped, Effect.provide(PgTransport.layer({ url, maxConnections: 4 })))
       yield* until(Effect.sync(() => sockets() <= before))

@@ -79,7 +79,7 @@ export class PgTransport extends Context.Service<PgTransport, {
 }>()("restante/pg-session/PgTransport") {}
 
 /** Of a mark that is there for its tag only. */
-const idle: Watcher = { onSession: () => {}, onReady: () => {}, onLost: () => {} }
+const idle: Watcher = { onSession: () => {}, onReady: () => {}, onLost: () => {}, keepTag: true }
 
 /** The last so many command tags are kept. */
 const tagsKept = 256
@@ -228,8 +228,15 @@ export const make = Effect.fnUntraced(function*(
       })
   }
 
+  // Drawn many at a time: each draw costs 3 µs.
+  let random = Buffer.alloc(4096)
+  let randomAt = random.length
   const mark = (watcher: Watcher): Mark => {
-    const token = randomBytes(16).toString("hex")
+    if (randomAt === random.length) {
+      random = randomBytes(random.length)
+      randomAt = 0
+    }
+    const token = random.toString("hex", randomAt, randomAt += 16)
     watchers.set(token, watcher)
     return { comment: `/*restante:${token}*/`, token, withdraw: () => watchers.delete(token) }
   }

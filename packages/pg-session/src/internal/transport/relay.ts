@@ -103,6 +103,8 @@ const fence = Buffer.concat([
   Buffer.from([frame.sync, 0, 0, 0, 4])
 ])
 
+const commitTag = Buffer.from("COMMIT\0")
+
 const copyDone = Buffer.from([frame.copyDone, 0, 0, 0, 4])
 
 const copyFail = (reason: string): Uint8Array => {
@@ -135,6 +137,9 @@ export class Relay implements Session {
   status: Status = "idle"
   firstError: ServerFields.ServerFields | undefined
   idleCount = 1
+  commitCount = 0
+  /** The last FATAL error: why the server is about to close. */
+  fatal: ServerFields.ServerFields | undefined
   lost: PgTransportError | undefined
   readonly #socket: Socket
   readonly #client: Client
@@ -157,8 +162,6 @@ export class Relay implements Session {
   #skipped: "pass" | "copy" = "pass"
   /** The cycle that this process last asked the server to cancel. */
   #cancelled = -1
-  /** The last FATAL error: why the server is about to close. */
-  #fatal: ServerFields.ServerFields | undefined
   #paused = false
   #clientFull = false
 
@@ -191,6 +194,10 @@ export class Relay implements Session {
     return { number, startedAt: 0, token: undefined, watcher: undefined, tag: undefined, error: undefined }
   }
 
+  get sentCount(): number {
+    return this.#open.number
+  }
+
   // ---- lifetime
 
   destroy(error: PgTransportError): void {
@@ -221,7 +228,7 @@ export class Relay implements Session {
 
   #end(reason: SessionLost, cause: unknown): void {
     if (this.lost !== undefined) return
-    const fatal = this.#fatal
+    const fatal = this.fatal
     this.#close(
       fatal === undefined
         ? fromCause(reason, cause)
@@ -435,7 +442,10 @@ export class Relay implements Session {
         }
         if (cycle?.watcher !== undefined) {
           cycle.tag = cstring(bytes, from, to)
-          if (cycle.token !== undefined) this.#host.onTag(cycle.token, cycle.tag)
+          if (cycle.token !== undefined && cycle.watcher.keepTag === true) this.#host.onTag(cycle.token, cycle.tag)
+        }
+        if (to - from === commitTag.length && bytes.compare(commitTag, 0, commitTag.length, from, to) === 0) {
+          this.commitCount++
         }
         return bytes
       }
@@ -485,7 +495,7 @@ export class Relay implements Session {
     const said = ServerFields.parse(bytes.subarray(from, to))
     let fields = said
     const severity = fields.severityUnlocalized ?? fields.severity
-    if (severity === "FATAL" || severity === "PANIC") this.#fatal = fields
+    if (severity === "FATAL" || severity === "PANIC") this.fatal = fields
     const cycle = this.#cycles[0]
     const copy = this.#copy
     if (copy?.direction === "in" && copy.watcher === undefined && severity === "ERROR") fields = unmarked

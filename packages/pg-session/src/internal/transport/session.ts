@@ -17,6 +17,12 @@ export interface Session {
   readonly firstError: ServerFields | undefined
   /** How often the session has been ready outside a transaction. Unchanged since BEGIN: the body ended nothing itself. */
   readonly idleCount: number
+  /** How many statements, or groups of them up to a Sync, have been sent. Unchanged: nothing was. */
+  readonly sentCount: number
+  /** How many COMMITs the server has confirmed. */
+  readonly commitCount: number
+  /** The server has said that it ends the session; `lost` follows. */
+  readonly fatal: ServerFields | undefined
   /** Set once the session is over, for whatever reason. */
   readonly lost: PgTransportError | undefined
   /** Closes the socket at once, without Terminate. The client sees the error as the cause. */
@@ -31,6 +37,8 @@ export interface Watcher {
   readonly onReady: (outcome: { readonly tag: string | undefined; readonly error: ServerFields | undefined }) => void
   /** The session ended before. */
   readonly onLost: (error: PgTransportError) => void
+  /** Whether the transport is to keep the command tag by its token. */
+  readonly keepTag?: boolean | undefined
   /** What to do if the statement turns out to be a COPY. Without it such a statement fails with 0A000. */
   readonly copy?: CopyWatcher | undefined
 }
