@@ -367,6 +367,22 @@ describe("nesting", () => {
 })
 
 describe("the guard", () => {
+  it.live("a statement that fails after the body has ended fails the transaction, and its SQLSTATE is known", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const { add, rows } = yield* table("failed_late")
+      const exit = yield* Effect.exit(PgTransaction.withTransaction(
+        {},
+        Effect.andThen(
+          add(1),
+          Effect.forkDetach(sql`select 1 / (0 * length(pg_sleep(0.3)::text))`, { startImmediately: true })
+        )
+      ))
+      const reason = reasonOf(failureOf(exit))
+      assert.deepInclude(reason, { _tag: "Misuse", kind: "TransactionFailed", sqlstate: "22012" })
+      assert.deepStrictEqual(yield* rows, [])
+    }).pipe(Effect.provide(onTransport())))
+
   it.live("case 24: in the failed state no COMMIT is sent, as the server's log says, and the misuse has the first error's SQLSTATE", () =>
     Effect.gen(function*() {
       const transport = yield* PgTransport.PgTransport

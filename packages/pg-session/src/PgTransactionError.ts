@@ -13,8 +13,7 @@ import { retryOf } from "./internal/errors/retry.ts"
  * - `InTransaction`: what must begin a transaction of its own was called within one
  * - `NoTransaction`: what belongs into a transaction was called outside
  * - `TransactionFailed`: the body succeeded although a statement in it had failed, after which the server accepts nothing.
- *   Rolled back; `sqlstate` is that statement's, where it is known: not on a plain client, nor if another fiber's statement failed
- *   after the body had ended
+ *   Rolled back; `sqlstate` is that statement's, where it is known: not on a plain client
  * - `TransactionNotActive`: the body ended the transaction itself. What it committed stays; what came after may stay too. Also:
  *   a transaction of the client's own ended around a nested one or a handle, which shares its fate
  * - `AlreadySettled`: the transaction is over; nothing was sent

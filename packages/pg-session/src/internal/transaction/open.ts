@@ -94,6 +94,12 @@ export class Open implements Watcher {
     this.#watch = undefined
   }
 
+  /** The first error of this transaction if it ended as a failed one, although the session may be somebody else's by now. */
+  get firstError(): ServerFields | undefined {
+    const last = this.session?.lastFailure
+    return last?.idleCount === this.#idleAtBegin + 1 ? last.error : undefined
+  }
+
   /** Since BEGIN the session has been outside a transaction. */
   get endedByBody(): boolean {
     return this.session !== undefined && this.session.idleCount !== this.#idleAtBegin

@@ -61,7 +61,7 @@ const neverBegun = <A, E>(
 const answered = (open: Open, error: SqlError): Verdict<never, SqlError> => {
   // sql-pg's own word for a COMMIT that the server answered with ROLLBACK.
   if (error.reason.operation === "commit") {
-    return { outcome: "rolledBack", exit: Exit.fail(Loss.fail(failed(undefined), error)) }
+    return { outcome: "rolledBack", exit: Exit.fail(Loss.fail(failed(open.firstError?.code), error)) }
   }
   const fields = Loss.serverFields(error)
   if (fields !== undefined && !Loss.isFatal(fields) && !indefinite.has(fields.code ?? "")) {

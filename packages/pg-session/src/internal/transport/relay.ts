@@ -136,6 +136,7 @@ export class Relay implements Session {
   readonly parameters: Map<string, string>
   status: Status = "idle"
   firstError: ServerFields.ServerFields | undefined
+  lastFailure: { readonly idleCount: number; readonly error: ServerFields.ServerFields } | undefined
   idleCount = 1
   commitCount = 0
   /** The last FATAL error: why the server is about to close. */
@@ -480,7 +481,10 @@ export class Relay implements Session {
     if (status === undefined) return this.#violation("ReadyForQuery with an unknown status")
     this.status = status
     const cycle = this.#cycles.shift()
-    if (status === "idle") this.idleCount++
+    if (status === "idle") {
+      this.idleCount++
+      if (this.firstError !== undefined) this.lastFailure = { idleCount: this.idleCount, error: this.firstError }
+    }
     if (status === "failed") this.firstError ??= cycle?.error
     else this.firstError = undefined
     this.#copy = undefined

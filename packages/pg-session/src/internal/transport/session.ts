@@ -15,6 +15,8 @@ export interface Session {
   readonly status: Status
   /** The first error since the transaction was good, while `status` is `failed`. */
   readonly firstError: ServerFields | undefined
+  /** The first error of the last transaction that ended as a failed one, and `idleCount` after its end. */
+  readonly lastFailure: { readonly idleCount: number; readonly error: ServerFields } | undefined
   /** How often the session has been ready outside a transaction. Unchanged since BEGIN: the body ended nothing itself. */
   readonly idleCount: number
   /** How many statements, or groups of them up to a Sync, have been sent. Unchanged: nothing was. */
