@@ -1,9 +1,13 @@
 /**
- * What only the memory layer can show: its operations compose in the caller's own transaction.
+ * What only the memory layer can show: its operations compose in the caller's own transaction, and what is gone takes no
+ * memory.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, TxRef } from "effect"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { Message, MessageId, MsgStore, SenderId } from "restante"
+import { until } from "./fixtures/postgres/activity.ts"
 
 const message = (name: string): Message.NewMessage => ({ ...Message.fromText(name), id: MessageId.named(name) })
 
@@ -88,4 +92,69 @@ describe("the memory store in a transaction of the caller", () => {
         assert.strictEqual(yield* Message.bodyText(Option.getOrThrow(yield* store.peek(recipientId))), "m1")
       }
     }).pipe(Effect.provide(MsgStore.layerMemory())))
+
+  it.effect("operations over all queues see what the transaction did, and are rolled back with it (rule 9.4)", () =>
+    Effect.gen(function*() {
+      const store = yield* MsgStore.MsgStore
+      const { recipientId } = yield* store.createQueue()
+      yield* store.write({ recipientId }, { ...message("m1"), timestamp: 10 })
+      const gone = yield* store.createQueue()
+      yield* store.deleteQueue(gone.recipientId)
+      const found = yield* Effect.flip(Effect.tx(Effect.gen(function*() {
+        const created = yield* store.createQueue()
+        yield* store.write({ recipientId: created.recipientId }, { ...message("m1"), timestamp: 10 })
+        const { visited } = yield* store.expireAll({ before: 100 })
+        const compacted = yield* store.compactDeleted({ before: Number.MAX_SAFE_INTEGER })
+        const { queues, tombstones } = yield* store.stats
+        return yield* Effect.fail({ visited, compacted, queues, tombstones })
+      })))
+      assert.deepStrictEqual(found, { visited: 2, compacted: 1, queues: 2, tombstones: 0 })
+      const { messages, queues, tombstones } = yield* store.stats
+      assert.deepStrictEqual([messages, queues, tombstones], [1, 1, 1])
+    }).pipe(Effect.provide(MsgStore.layerMemory())))
+})
+
+setFlagsFromString("--expose_gc")
+const collectGarbage: () => void = runInNewContext("gc")
+
+/** Bytes of all bodies that somebody still refers to. */
+const bodyBytes = (): number => {
+  collectGarbage()
+  return process.memoryUsage().arrayBuffers
+}
+
+describe("the memory of the memory store", () => {
+  for (
+    const [what, remove] of [
+      ["a message whose queue is deleted", (store, queue) => store.deleteQueue(queue.recipientId)],
+      ["a message that expired", (store) => store.expireAll({ before: 100 })],
+      [
+        "a message that was acknowledged",
+        (store, queue) => store.acknowledgeThrough(queue.recipientId, { sequence: 100n })
+      ]
+    ] satisfies ReadonlyArray<
+      readonly [
+        string,
+        (
+          store: MsgStore.MsgStore["Service"],
+          queue: Effect.Success<ReturnType<MsgStore.MsgStore["Service"]["createQueue"]>>
+        ) => Effect.Effect<unknown, unknown>
+      ]
+    >
+  ) {
+    it.live(`keeps no reference to the body of ${what} (case 54)`, () =>
+      Effect.gen(function*() {
+        const store = yield* MsgStore.MsgStore
+        const queue = yield* store.createQueue()
+        const before = bodyBytes()
+        const bodies = 100 * 65_536
+        for (let i = 0; i < 100; i++) {
+          yield* store.write({ senderId: queue.senderId }, { timestamp: 10, body: new Uint8Array(65_536) })
+        }
+        assert.isAtLeast(bodyBytes() - before, bodies)
+        yield* remove(store, queue)
+        // The collector gives memory back when it comes to it.
+        yield* until(Effect.sync(() => bodyBytes() - before < bodies / 10))
+      }).pipe(Effect.provide(MsgStore.layerMemory())))
+  }
 })

@@ -1,34 +1,40 @@
 import { PgClient } from "@effect/sql-pg"
 import * as MsgStoreSuite from "@restante/conformance/MsgStoreSuite"
 import { PgMsgStore } from "@restante/postgres"
+import type { Redacted } from "effect"
 import { Layer } from "effect"
 import { MsgStore } from "restante"
 import * as PostgresDatabase from "./PostgresDatabase.ts"
 
 const url = await PostgresDatabase.open()
-const durable = { survivesReopen: true }
+
+const postgresSuite = (
+  name: string,
+  layer: (url: Redacted.Redacted, limits: MsgStore.Limits) => ReturnType<MsgStoreSuite.Constructor>
+) =>
+  MsgStoreSuite.suite(name, (limits) => layer(url, limits), {
+    survivesReopen: true,
+    empty: (limits) => PostgresDatabase.layerEmpty((url) => layer(url, limits))
+  })
 
 MsgStoreSuite.suite("memory", (limits) => MsgStore.layerMemory(limits))
 
-MsgStoreSuite.suite("PostgreSQL", (limits) => PgMsgStore.layer({ url, ...limits }), durable)
+postgresSuite("PostgreSQL", (url, limits) => PgMsgStore.layer({ url, ...limits }))
 
-MsgStoreSuite.suite(
-  "PostgreSQL, one connection",
-  (limits) => PgMsgStore.layer({ url, poolSize: 1, ...limits }),
-  durable
-)
+postgresSuite("PostgreSQL, one connection", (url, limits) => PgMsgStore.layer({ url, poolSize: 1, ...limits }))
 
-MsgStoreSuite.suite(
+// These two have no listener, so that their readers are woken by looking.
+const withoutListener = (limits: MsgStore.Limits) =>
+  PgMsgStore.layerClient({ arrivalsPollInterval: "100 millis", ...limits })
+
+postgresSuite(
   "PostgreSQL, multiplexed",
-  (limits) =>
-    Layer.provide(PgMsgStore.layerClient(limits), PgClient.layer({ url, multiplex: true, maxConnections: 2 })),
-  durable
+  (url, limits) => Layer.provide(withoutListener(limits), PgClient.layer({ url, multiplex: true, maxConnections: 2 }))
 )
 
-MsgStoreSuite.suite(
+postgresSuite(
   "PostgreSQL, nothing prepared",
-  (limits) => Layer.provide(PgMsgStore.layerClient(limits), PgClient.layer({ url, prepare: false })),
-  durable
+  (url, limits) => Layer.provide(withoutListener(limits), PgClient.layer({ url, prepare: false }))
 )
 
 PostgresDatabase.itIsSound(url)

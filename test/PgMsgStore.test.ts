@@ -24,6 +24,7 @@ import * as Reactivity from "effect/reactivity/Reactivity"
 import * as TestClock from "effect/testing/TestClock"
 import { Message, MessageId, MsgStore, MsgStoreError, RecipientId, SenderId } from "restante"
 import { until } from "./fixtures/postgres/activity.ts"
+import { buffersOf, literal } from "./fixtures/postgres/buffers.ts"
 import * as Proxy from "./fixtures/postgres/proxy.ts"
 import * as PostgresDatabase from "./PostgresDatabase.ts"
 
@@ -465,7 +466,7 @@ describe("limits and lost connections", () => {
         yield* lock.release
         yield* Fiber.join(first)
         assert.strictEqual(yield* store.size(recipientId), 1)
-      }), { poolSize: 1, acquireTimeout: "100 millis" }))
+      }), { poolSize: 1, acquireTimeout: "1 second" }))
 
   it.live("when its backend is terminated a change is OutcomeUnknown, a read Unavailable, and the next call works (case 72)", () =>
     withStore((store, owner) =>
@@ -557,7 +558,7 @@ describe("transactions of the caller", () => {
   const client = PgClient.layer({ url, maxConnections: 1 })
   const withClient = <A, E>(use: (store: StoreService, sql: PgClient.PgClient) => Effect.Effect<A, E>) =>
     Effect.flatMap(Effect.all([MsgStore.MsgStore, PgClient.PgClient]), ([store, sql]) => use(store, sql)).pipe(
-      Effect.provide(Layer.provideMerge(PgMsgStore.layerClient({ poolSize: 1, acquireTimeout: "300 millis" }), client))
+      Effect.provide(Layer.provideMerge(PgMsgStore.layerClient({ poolSize: 1, acquireTimeout: "1 second" }), client))
     )
 
   it.live("operations in sql.withTransaction commit together, on its one connection", () =>
@@ -618,10 +619,11 @@ describe("transactions of the caller", () => {
       })
     ))
 
-  it.live("a conflict that the server reports is repeated, also under REPEATABLE READ (rule 6.4)", () =>
+  it.live("a conflict that the server reports is repeated, also where the isolation has become stricter since (rule 6.4)", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const store = yield* MsgStore.MsgStore
+      yield* sql`set default_transaction_isolation = 'repeatable read'`
       const { recipientId } = yield* store.createQueue()
       const writes = yield* Effect.scoped(Effect.gen(function*() {
         const owner = yield* Effect.provide(PgClient.make({ url }), Reactivity.layer)
@@ -642,13 +644,28 @@ describe("transactions of the caller", () => {
         return yield* Fiber.join(writer)
       }))
       assert.strictEqual(writes._tag, "Accepted")
-      assert.isDefined(sql)
     }).pipe(
       Effect.provide(Layer.provideMerge(
-        PgMsgStore.layerClient(),
-        PgClient.layer({ url, startupParameters: { default_transaction_isolation: "repeatable read" } })
+        PgMsgStore.layerClient({ poolSize: 1 }),
+        PgClient.layer({ url, maxConnections: 1 })
       ))
     ))
+
+  it.live("a client whose transactions are stricter than READ COMMITTED is refused (rule 10.4)", () =>
+    Effect.gen(function*() {
+      for (const level of ["repeatable read", "serializable"]) {
+        const error = yield* Effect.asVoid(MsgStore.MsgStore).pipe(
+          Effect.provide(Layer.provide(
+            PgMsgStore.layerClient(),
+            PgClient.layer({ url, startupParameters: { default_transaction_isolation: level } })
+          )),
+          Effect.flip
+        )
+        assert.instanceOf(error, MsgStoreError.MsgStoreError)
+        assert.strictEqual(error.reason._tag, "SchemaMismatch")
+        assert.include(error.message, level)
+      }
+    }))
 })
 
 /** Frees the ids of a deleted queue, as compaction will. */
@@ -692,32 +709,6 @@ describe("sender ids", () => {
         assert.strictEqual((yield* Effect.flip(store.size(old.recipientId)))._tag, "QueueNotFound")
       })
     ))
-})
-
-const literal = (bytes: Uint8Array): string => `'\\x${Buffer.from(bytes).toString("hex")}'`
-
-/** How many pages each call of a function touches, the catalogue's left aside. */
-const buffersOf = Effect.fnUntraced(function*<Name extends string>(
-  sql: PgClient.PgClient,
-  calls: Readonly<Record<Name, string>>
-) {
-  const touched: Record<string, number> = {}
-  for (const [name, call] of Object.entries<string>(calls)) {
-    const explain = sql.unsafe<{ readonly "QUERY PLAN": string }>(
-      `explain (analyze, buffers, costs off, timing off, summary off) select * from restante.${call}`
-    )
-    // Rolled back, so that the same call can be made twice: the first one of a session also reads the catalogue.
-    const plans: Array<ReadonlyArray<{ readonly "QUERY PLAN": string }>> = []
-    for (let i = 0; i < 2; i++) {
-      yield* Effect.flip(
-        sql.withTransaction(Effect.andThen(Effect.map(explain, (rows) => plans.push(rows)), Effect.fail(0)))
-      )
-    }
-    const line = plans[1]?.map((row) => row["QUERY PLAN"]).find((text) => text.includes("Buffers:")) ?? ""
-    touched[name] = [...line.matchAll(/(?:hit|read)=(\d+)/g)].reduce((sum, match) => sum + Number(match[1]), 0)
-    assert.isAbove(touched[name], 0, name)
-  }
-  return touched
 })
 
 describe("plans and storage", () => {

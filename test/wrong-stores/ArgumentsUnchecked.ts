@@ -42,6 +42,19 @@ const make = (limits: MsgStore.Limits): MsgStore.MsgStore["Service"] => {
       typeof through === "string"
         ? driver.acknowledgeThroughMessage(recipientId, through)
         : driver.acknowledgeThroughSequence(recipientId, through.sequence),
+    arrivals: () => Stream.die(new Error("not offered")),
+    receive: () => Stream.die(new Error("not offered")),
+    exportLog: () => Stream.die(new Error("not offered")),
+    importLog: () => Effect.die(new Error("not offered")),
+    expireAll: ({ batchSize = 100, before }) =>
+      Stream.runFold(
+        driver.expireAll(before, batchSize),
+        () => ({ visited: 0, expired: 0, skipped: 0, failed: 0 }),
+        (sum, { expired, visited }) => ({ ...sum, visited: sum.visited + visited, expired: sum.expired + expired })
+      ),
+    compactDeleted: ({ batchSize = 100, before }) =>
+      Stream.runFold(driver.compactDeleted(before, batchSize), () => 0, (sum, count) => sum + count),
+    recount: () => Effect.succeed(model.recount()),
     messages: (recipientId) =>
       Stream.fromIterableEffect(driver.peekBatch(recipientId, { after: 0n, limit: 5_000, maxBytes: 8_388_608 }))
   }
@@ -49,7 +62,7 @@ const make = (limits: MsgStore.Limits): MsgStore.MsgStore["Service"] => {
 
 export const store: WrongStore = {
   mistake: "takes any argument as it comes",
-  caughtBy: ["2", "2.1", "2.2", "2.5", "2.6", "4.3", "9", "14", "16", "27", "44"],
+  caughtBy: ["2", "2.1", "2.2", "2.5", "2.6", "4.3", "4.9", "4.11", "4.14", "9", "14", "16", "27", "44"],
   caughtByHistories: true,
   layer: (limits) => Layer.sync(MsgStore.MsgStore, () => make(limits))
 }

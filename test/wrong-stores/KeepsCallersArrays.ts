@@ -31,6 +31,12 @@ export const store: WrongStore = {
           for (const { message, target } of all) arrays.delete(key(target, message.id))
           return memory.writeMany(all)
         }),
+      // What is imported is copied too, and may have ids that were there before.
+      importLog: (bytes, options) =>
+        Effect.suspend(() => {
+          arrays.clear()
+          return memory.importLog(bytes, options)
+        }),
       peekBatch: (recipientId, range) =>
         Effect.map(memory.peekBatch(recipientId, range), (entries) => entries.map(asKept(recipientId)))
     }

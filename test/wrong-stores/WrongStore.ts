@@ -3,7 +3,7 @@
  * catch it. `WrongStores.test.ts` runs the suite against all of them: they prove that the suite can fail.
  */
 import type { MsgStoreCases, MsgStoreModel } from "@restante/conformance"
-import { Context, Effect, Layer, Option } from "effect"
+import { Array as Arr, Context, Effect, Layer, Option, Schedule, Stream } from "effect"
 import type { Message } from "restante"
 import { MsgStore, MsgStoreDriver, MsgStoreError } from "restante"
 
@@ -77,7 +77,7 @@ export const driverOf = (
     setQueueStatus: (recipientId, status, now) =>
       Effect.suspend(() => orNotFound(model.setQueueStatus(recipientId, status, now))),
     setQuota: (recipientId, quota, now) => Effect.suspend(() => orNotFound(model.setQuota(recipientId, quota, now))),
-    deleteQueue: (recipientId) => Effect.suspend(() => orNotFound(model.deleteQueue(recipientId))),
+    deleteQueue: (recipientId, now) => Effect.suspend(() => orNotFound(model.deleteQueue(recipientId, now))),
     write: ({ message, target }) => Effect.suspend(() => written(model.write(target, message))),
     writeMany: (items) =>
       Effect.suspend(() => {
@@ -110,7 +110,37 @@ export const driverOf = (
           : orNotFound(answer)
       }),
     size: (recipientId) => Effect.suspend(() => orNotFound(model.size(recipientId))),
-    deleteExpired: (recipientId, before) => Effect.suspend(() => orNotFound(model.deleteExpired(recipientId, before)))
+    deleteExpired: (recipientId, before) => Effect.suspend(() => orNotFound(model.deleteExpired(recipientId, before))),
+    // One element at a time: each is a batch that is applied when it is asked for.
+    expireAll: (before, batchSize) =>
+      Stream.suspend(() => Stream.fromIterable(model.expireAll(before, batchSize), { chunkSize: 1 })),
+    compactDeleted: (before) => Stream.sync(() => model.compactDeleted(before)),
+    stats: Effect.sync(() => model.stats()),
+    recount: () => Stream.sync(() => model.recount()),
+    exportLog: ({ limit }) =>
+      Stream.suspend(() => Stream.fromIterable(Arr.chunksOf(model.exportRecords(), limit), { chunkSize: 1 })),
+    importLog: (use) =>
+      Effect.suspend(() => {
+        const staged: MsgStoreModel.ModelImport = { accepted: [], present: [], refused: [] }
+        return use({
+          stage: (records) =>
+            Effect.sync(() =>
+              records.flatMap((record, index) => {
+                const reason = model.stage(staged, record)
+                return reason === undefined ? [] : [{ index, reason }]
+              })
+            ),
+          merge: () => Effect.sync(() => model.merge(staged))
+        })
+      }),
+    watch: (recipientId) =>
+      Effect.succeed((from) =>
+        // Nothing tells when the model changes, so it is looked at again and again.
+        Effect.asVoid(Effect.repeat(Effect.sync(() => model.mayHaveArrived(recipientId, from)), {
+          until: (arrived) => arrived,
+          schedule: Schedule.spaced("2 millis")
+        }))
+      )
   }
   return replaces === undefined ? driver : { ...driver, ...replaces(driver, model) }
 }

@@ -5,13 +5,16 @@
 import { Context, Effect, Layer } from "effect"
 import { MsgStore } from "restante"
 import { acknowledging } from "./internal/msg-store/acknowledging.ts"
-import type { Case, Constructor, Environment, Features, Store } from "./internal/msg-store/case.ts"
+import { arrivals } from "./internal/msg-store/arrivals.ts"
+import type { Case, Constructor, Environment, Features, Requirements, Store } from "./internal/msg-store/case.ts"
 import * as Cases from "./internal/msg-store/case.ts"
 import { concurrency } from "./internal/msg-store/concurrency.ts"
 import { deletion } from "./internal/msg-store/deletion.ts"
 import { expiry } from "./internal/msg-store/expiry.ts"
 import { failure } from "./internal/msg-store/failure.ts"
 import type { HistoryOptions } from "./internal/msg-store/history.ts"
+import { logs } from "./internal/msg-store/log.ts"
+import { maintenance } from "./internal/msg-store/maintenance.ts"
 import { model } from "./internal/msg-store/model.ts"
 import { queues } from "./internal/msg-store/queues.ts"
 import { quota } from "./internal/msg-store/quota.ts"
@@ -19,7 +22,7 @@ import { reading } from "./internal/msg-store/reading.ts"
 import { writing } from "./internal/msg-store/writing.ts"
 
 export { CaseFailed } from "./internal/msg-store/case.ts"
-export type { Case, Constructor, Environment, Features, HistoryOptions, Store }
+export type { Case, Constructor, Environment, Features, HistoryOptions, Requirements, Store }
 
 /** All cases, in the order of section 12 of spec/msg-store.md. */
 export const cases: ReadonlyArray<Case> = [
@@ -31,16 +34,23 @@ export const cases: ReadonlyArray<Case> = [
   ...expiry,
   ...deletion,
   ...concurrency,
+  ...arrivals,
   ...failure,
-  ...model
+  ...maintenance,
+  ...model,
+  ...logs
 ]
 
 /** Why a case does not apply to a store with these features; `undefined` if it does. */
 export const reasonToSkip = (test: Case, features: Features): string | undefined => {
-  const { survivesReopen } = test.requires ?? {}
-  return survivesReopen === undefined || survivesReopen === (features.survivesReopen ?? false)
-    ? undefined
-    : `for stores ${survivesReopen ? "that survive" : "that do not survive"} a reopening of their layer`
+  const { emptyStorage, survivesReopen } = test.requires ?? {}
+  const survives = features.survivesReopen ?? false
+  if (survivesReopen !== undefined && survivesReopen !== survives) {
+    return `for stores ${survivesReopen ? "that survive" : "that do not survive"} a reopening of their layer`
+  }
+  return emptyStorage === true && survives && features.empty === undefined
+    ? "for stores with a constructor over empty storage"
+    : undefined
 }
 
 /** How a run is done. */
@@ -59,8 +69,11 @@ export interface Report {
 }
 
 /** The environment of cases over one constructor, once the store that they share is built. */
-export const environment: (layer: Constructor, histories?: HistoryOptions) => (store: Store) => Environment =
-  Cases.environment
+export const environment: (
+  layer: Constructor,
+  features?: Features,
+  histories?: HistoryOptions
+) => (store: Store) => Environment = Cases.environment
 
 /**
  * Runs the cases against one store, several at a time, and answers how each ended. It fails only if the layer with default
@@ -73,7 +86,7 @@ export const run = (
 ): Effect.Effect<Report, unknown> =>
   Effect.scoped(Effect.gen(function*() {
     const context = yield* Layer.build(Layer.fresh(layer({})))
-    const env = environment(layer, options)(Context.get(context, MsgStore.MsgStore))
+    const env = environment(layer, features, options)(Context.get(context, MsgStore.MsgStore))
     const chosen = options.only === undefined ? cases : cases.filter(options.only)
     const skipped = chosen.flatMap((test) => {
       const reason = reasonToSkip(test, features)

@@ -9,12 +9,21 @@
  *
  * This file is the contract. Every store keeps it, and `@restante/conformance` checks that it does.
  */
-import type { Option, Result, Stream } from "effect"
+import type { Option, Result, Scope, Stream } from "effect"
 import { Context, Effect, Layer, Schema } from "effect"
 import * as memory from "./internal/msg-store/memory.ts"
 import type { InvalidArgument } from "./InvalidArgument.ts"
+import type {
+  CompactOptions,
+  ExpireOptions,
+  ExpiryCounts,
+  RecountOptions,
+  RecountReport,
+  Stats
+} from "./Maintenance.ts"
 import type { Entry, MessageId, NewMessage } from "./Message.ts"
 import { Sequence } from "./Message.ts"
+import type { ExportOptions, ImportOptions, ImportRejected, ImportReport } from "./MessageLog.ts"
 import * as MsgStoreDriver from "./MsgStoreDriver.ts"
 import type {
   MessageTooLarge,
@@ -69,6 +78,9 @@ export interface PeekRange {
 
 /** Up to and including which entry to acknowledge. */
 export type Through = MessageId | { readonly sequence: bigint }
+
+/** A message that `receive` hands over: it is acknowledged when the scope in which this runs closes successfully. */
+export type Received = Effect.Effect<Entry, never, Scope.Scope>
 
 /**
  * The operations. What holds for all of them:
@@ -267,6 +279,102 @@ export class MsgStore extends Context.Service<MsgStore, {
   readonly messages: (
     recipientId: RecipientId
   ) => Stream.Stream<Entry, QueueNotFound | InvalidArgument | MsgStoreError>
+
+  /**
+   * Says when the queue may have something to read: at once if it holds something, and at least once after every later
+   * change from empty to not empty, by a message, a marker or an import, wherever that was made. It is a hint: elements
+   * may be merged, come late or for nothing, and are never lost. Read until `peek` answers none before waiting again.
+   * The stream does not end by itself.
+   *
+   * - units: on PostgreSQL a wake-up that could not be delivered is late by at most `arrivalsPollInterval`, and so is the end
+   *   of a stream whose queue is deleted
+   * - errors: `QueueNotFound`, also when the queue is deleted meanwhile. `MsgStoreError` when the store cannot be asked what
+   *   there is; a reader that waits sits out an outage
+   * - source: 4.15
+   */
+  readonly arrivals: (
+    recipientId: RecipientId
+  ) => Stream.Stream<void, QueueNotFound | InvalidArgument | MsgStoreError>
+
+  /**
+   * The messages of a queue one after another, waiting for the next, as a reader wants them: `arrivals`, `peek` and
+   * `acknowledgeThrough` in one. Run each element in a scope of its own. When that closes successfully the message is
+   * acknowledged; if it fails or is interrupted, the message stays, and is the next one again. So a message is handled at
+   * least once, and the marker is one of them.
+   *
+   * The next element waits until the one before has been run and its scope has closed, so buffers and concurrency
+   * downstream acknowledge nothing early and repeat nothing; an element that is thrown away is waited for in vain. One that
+   * is run again is the same message. Meant for one reader per queue: several are handed the same message.
+   *
+   * - errors: `QueueNotFound`, also when the queue is deleted meanwhile; `MsgStoreError`, also of an acknowledgement: it is
+   *   tried once more before the next message, which is not handed out unless it has succeeded
+   * - source: 4.2, 4.15
+   */
+  readonly receive: (
+    recipientId: RecipientId
+  ) => Stream.Stream<Received, QueueNotFound | InvalidArgument | MsgStoreError>
+
+  /**
+   * `deleteExpired` on every queue that has something to expire, in order of recipient ids, each at most once. Queues that
+   * are in somebody else's hands are skipped and counted, not waited for. Each batch is applied before the next begins:
+   * interruption and errors keep what is done, and a new run does the rest.
+   *
+   * - units: `before` in milliseconds since the epoch; `batchSize` queues, 1 to 10,000, default 100
+   * - source: 4.11
+   */
+  readonly expireAll: (options: ExpireOptions) => Effect.Effect<ExpiryCounts, InvalidArgument | MsgStoreError>
+
+  /**
+   * Forgets queues that were deleted before a time, and answers how many. Their ids are free again; a queue that is
+   * created with them starts at sequence 1. In batches, each of which is applied before the next.
+   *
+   * - units: `before` in milliseconds since the epoch; `batchSize` queues, 1 to 10,000, default 100
+   * - source: 4.9
+   */
+  readonly compactDeleted: (options: CompactOptions) => Effect.Effect<number, InvalidArgument | MsgStoreError>
+
+  /**
+   * How much the store holds, from the records of the queues. It reads all of them, at slightly different instants: for
+   * people and dashboards, not for each request.
+   *
+   * - source: 4.13
+   */
+  readonly stats: Effect.Effect<Stats, MsgStoreError>
+
+  /**
+   * Compares the record of every queue with its entries and, unless `repair` is false, corrects it. Suspects are found
+   * without a lock and looked at again under it, so that what is reported is true drift. There should never be any.
+   *
+   * - units: `batchSize` queues, 1 to 10,000, default 100
+   * - source: 4.14, 10.7
+   */
+  readonly recount: (options?: RecountOptions) => Effect.Effect<RecountReport, InvalidArgument | MsgStoreError>
+
+  /**
+   * The live queues with their entries as bytes of a log, by recipient id and sequence. Each queue is seen at one instant.
+   * The stream works in pages, so a slow consumer costs no memory. The `restante` format is lossless: imported into an
+   * empty store and exported again it gives the same bytes. Inside a transaction of the caller it still sees what is
+   * committed, not what that transaction has changed.
+   *
+   * - errors: `MsgStoreError`; damaged entries fail it with `Corrupt`
+   * - source: 8.1 to 8.3, 8.8
+   */
+  readonly exportLog: (options?: ExportOptions) => Stream.Stream<Uint8Array, InvalidArgument | MsgStoreError>
+
+  /**
+   * Reads a log and adds it to the store in one step: after any failure, and when interrupted, nothing was imported. Import
+   * restores, so it ignores status and `maxBodyBytes`, expires nothing, and drops nothing because of a quota: a queue with
+   * more messages than its quota ends latched. Messages that are stored already are not stored again, so importing a file
+   * twice changes nothing. What belongs to a queue that is deleted while the import runs is discarded with it.
+   *
+   * - errors: `ImportRejected` with the report; those of `bytes` and `rejects`, as they are; after `OutcomeUnknown` import
+   *   again
+   * - source: 8.4 to 8.8
+   */
+  readonly importLog: <E = never, R = never, E2 = never, R2 = never>(
+    bytes: Stream.Stream<Uint8Array, E, R>,
+    options?: ImportOptions<E2, R2>
+  ) => Effect.Effect<ImportReport, ImportRejected | InvalidArgument | MsgStoreError | E | E2, R | R2>
 }>()("restante/MsgStore") {}
 
 /** The reader sees the whole record, the writer only what a writer may know. */
@@ -293,7 +401,7 @@ export interface Limits {
 /**
  * A store that lives and dies with its layer, for tests and for programs that need no durability. It is built on STM, so
  * its operations may be composed in the caller's own `Effect.tx`. On one thread a mutable structure would be as atomic
- * and faster; STM buys that composition, and blocking reads later. Fails with `InvalidArgument` when a limit is out of
+ * and faster; STM buys that composition, and readers that wait. Fails with `InvalidArgument` when a limit is out of
  * bounds.
  */
 export const layerMemory = (limits: Limits = {}): Layer.Layer<MsgStore, InvalidArgument> =>

@@ -5,10 +5,15 @@
  * same for every backend (bounds, generated ids, the clock, copies, batches that carry oversized bodies, paging, metrics)
  * is written once, in `makeStore`.
  */
-import type { Option } from "effect"
+import type { Option, Scope } from "effect"
 import { Array as Arr, Effect, Exit, Metric, Result, Stream } from "effect"
+import * as Export from "./internal/msg-log/export.ts"
+import { codecs } from "./internal/msg-log/formats.ts"
+import * as Import from "./internal/msg-log/import.ts"
 import * as Arguments from "./internal/msg-store/arguments.ts"
+import * as Arrivals from "./internal/msg-store/arrivals.ts"
 import { InvalidArgument } from "./InvalidArgument.ts"
+import type { ExpiryCounts, RecountReport, Stats } from "./Maintenance.ts"
 import type { Entry, MessageId } from "./Message.ts"
 import type {
   AcknowledgedAndNext,
@@ -107,6 +112,65 @@ export interface MsgStoreDriver {
     recipientId: RecipientId,
     before: number
   ) => Effect.Effect<number, QueueNotFound | MsgStoreError>
+  /**
+   * Registers a reader of a queue, who looks afterwards and then waits. The answered effect completes when the queue may
+   * have a head with at least this sequence, or may be gone; early or for nothing is fine, never is not. Every wait counts
+   * what happened since the registration, not since its own start.
+   */
+  readonly watch: (
+    recipientId: RecipientId
+  ) => Effect.Effect<(from: bigint) => Effect.Effect<void, MsgStoreError>, MsgStoreError, Scope.Scope>
+  /** Expires batch after batch, in order of recipient ids; each element is a batch that has been applied. */
+  readonly expireAll: (before: number, batchSize: number) => Stream.Stream<ExpiryCounts, MsgStoreError>
+  /** Removes tombstones batch after batch; each element is the size of a batch that has been applied. */
+  readonly compactDeleted: (before: number, batchSize: number) => Stream.Stream<number, MsgStoreError>
+  readonly stats: Effect.Effect<Stats, MsgStoreError>
+  /** Recounts batch after batch; each element is the report of one. */
+  readonly recount: (batchSize: number, repair: boolean) => Stream.Stream<RecountReport, MsgStoreError>
+  /** Pages of records in the order of rule 8.2; of at most so many records, and bodies of so many bytes, but at least one. */
+  readonly exportLog: (
+    page: { readonly limit: number; readonly maxBytes: number }
+  ) => Stream.Stream<ReadonlyArray<LogRecord>, MsgStoreError>
+  /** Runs an import in one transaction, which commits if `use` succeeds and leaves nothing otherwise. */
+  readonly importLog: <A, E, R>(
+    use: (session: ImportSession) => Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | MsgStoreError, R>
+}
+
+/** A queue as a log has it. */
+export interface LogQueue {
+  readonly recipientId: RecipientId
+  readonly senderId: SenderId
+  readonly quota: number | undefined
+  readonly status: QueueStatus
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly nextSequence: bigint
+}
+
+/** A queue, or an entry of one. An entry whose format has no sequences has sequence 0. */
+export type LogRecord =
+  | { readonly _tag: "Queue"; readonly queue: LogQueue }
+  | { readonly _tag: "Entry"; readonly recipientId: RecipientId; readonly entry: Entry }
+
+/** An import under way: records are staged page by page, and applied at the end by rule 8.5. */
+export interface ImportSession {
+  /** Stages a page of records in the order of the file. Answers which of them were refused, by position, and why. */
+  readonly stage: (records: ReadonlyArray<LogRecord>) => Effect.Effect<
+    ReadonlyArray<{ readonly index: number; readonly reason: "QueueNotFound" | "QueueConflict" }>,
+    MsgStoreError
+  >
+  /** Applies what was staged, once, as the last step. */
+  readonly merge: (defaultQuota: number) => Effect.Effect<
+    {
+      readonly queuesCreated: number
+      readonly queuesExisting: number
+      readonly messages: number
+      readonly duplicates: number
+      readonly latchedQueues: number
+    },
+    MsgStoreError
+  >
 }
 
 const calls = Metric.counter("restante_msg_store_calls", {
@@ -127,8 +191,17 @@ const withClock = <A, E>(call: (now: number) => Effect.Effect<A, E>): Effect.Eff
   Effect.clockWith((clock) => call(Math.floor(clock.currentTimeMillisUnsafe())))
 
 /** Makes the call unless there is a problem with its arguments. */
-const unless = <P, A, E>(problem: P | undefined, call: () => Effect.Effect<A, E>): Effect.Effect<A, E | P> =>
+const unless = <P, A, E, R>(problem: P | undefined, call: () => Effect.Effect<A, E, R>): Effect.Effect<A, E | P, R> =>
   problem === undefined ? call() : Effect.fail(problem)
+
+/** A stream of a reader, whose recipient id is checked when it runs. */
+const ofReader = <A, E>(
+  recipientId: RecipientId,
+  stream: () => Stream.Stream<A, E>
+): Stream.Stream<A, E | InvalidArgument> => {
+  const problem = Arguments.recipientId(recipientId)
+  return problem === undefined ? stream() : Stream.fail(problem)
+}
 
 /** How often a generated id that is taken is drawn again (spec 2.2). */
 const redraws = 3
@@ -174,6 +247,10 @@ export const makeStore = (
     const countCreateQueue = counted("createQueue")
     const countWrite = counted("write")
     const countWriteMany = counted("writeMany")
+    const countExpireAll = counted("expireAll")
+    const countCompactDeleted = counted("compactDeleted")
+    const countRecount = counted("recount")
+    const countImportLog = counted("importLog")
 
     function getQueue(
       target: { readonly recipientId: RecipientId }
@@ -188,6 +265,17 @@ export const makeStore = (
         "senderId" in target ? driver.getSender(target.senderId) : driver.getQueue(target.recipientId)
       return countGetQueue(unless(Arguments.target(target, "target"), find))
     }
+
+    const peek = byRecipient("peek", driver.peek)
+
+    const acknowledgeThrough = byRecipient("acknowledgeThrough", (recipientId, through: Through) =>
+      unless(
+        Arguments.through(through),
+        (): Effect.Effect<number, QueueNotFound | SequenceNotAssigned | MsgStoreError> =>
+          typeof through === "string"
+            ? driver.acknowledgeThroughMessage(recipientId, through)
+            : driver.acknowledgeThroughSequence(recipientId, through.sequence)
+      ))
 
     const peekBatch = byRecipient(
       "peekBatch",
@@ -266,7 +354,7 @@ export const makeStore = (
         }))
       },
 
-      peek: byRecipient("peek", driver.peek),
+      peek,
 
       peekBatch,
 
@@ -282,14 +370,7 @@ export const makeStore = (
           unless(Arguments.messageId(messageId), () => driver.acknowledgeAndPeek(recipientId, messageId))
       ),
 
-      acknowledgeThrough: byRecipient("acknowledgeThrough", (recipientId, through: Through) =>
-        unless(
-          Arguments.through(through),
-          (): Effect.Effect<number, QueueNotFound | SequenceNotAssigned | MsgStoreError> =>
-            typeof through === "string"
-              ? driver.acknowledgeThroughMessage(recipientId, through)
-              : driver.acknowledgeThroughSequence(recipientId, through.sequence)
-        )),
+      acknowledgeThrough,
 
       size: byRecipient("size", driver.size),
 
@@ -299,6 +380,53 @@ export const makeStore = (
           unless(Arguments.time(before, "before"), () => driver.deleteExpired(recipientId, before))
       ),
 
+      expireAll: (options) =>
+        countExpireAll(unless(Arguments.expireOptions(options), () => {
+          const { batchSize = Arguments.defaultBatchSize, before, onProgress } = options
+          return Stream.runFoldEffect(
+            driver.expireAll(before, batchSize),
+            (): ExpiryCounts => ({ visited: 0, expired: 0, skipped: 0, failed: 0 }),
+            (sum, batch) => {
+              const counts = {
+                visited: sum.visited + batch.visited,
+                expired: sum.expired + batch.expired,
+                skipped: sum.skipped + batch.skipped,
+                failed: sum.failed + batch.failed
+              }
+              return onProgress === undefined ? Effect.succeed(counts) : Effect.as(onProgress(counts), counts)
+            }
+          )
+        })),
+
+      compactDeleted: (options) =>
+        countCompactDeleted(unless(Arguments.compactOptions(options), () =>
+          Stream.runFold(
+            driver.compactDeleted(options.before, options.batchSize ?? Arguments.defaultBatchSize),
+            () => 0,
+            (sum, batch) => sum + batch
+          ))),
+
+      stats: counted("stats")(driver.stats),
+
+      recount: (options = {}) =>
+        countRecount(unless(Arguments.recountOptions(options), () =>
+          Effect.map(
+            Stream.runCollect(
+              driver.recount(options.batchSize ?? Arguments.defaultBatchSize, options.repair ?? true)
+            ),
+            (batches): RecountReport => ({
+              checked: batches.reduce((sum, { checked }) => sum + checked, 0),
+              drifted: batches.flatMap(({ drifted }) => drifted),
+              repaired: batches.reduce((sum, { repaired }) => sum + repaired, 0),
+              violations: batches.flatMap(({ violations }) => violations)
+            })
+          ))),
+
+      arrivals: (recipientId) => ofReader(recipientId, () => Arrivals.arrivals(driver, recipientId)),
+
+      receive: (recipientId) =>
+        ofReader(recipientId, () => Arrivals.receive(driver, { acknowledgeThrough, peek }, recipientId)),
+
       // Up to what was there at the start: a reader slower than the writer would never come to an end.
       messages: (recipientId) =>
         Stream.unwrap(
@@ -306,6 +434,28 @@ export const makeStore = (
             Stream.paginate(0n, (after: bigint) =>
               Effect.map(peekBatch(recipientId, { limit: maxBatchItems, after }), (page) =>
                 Arguments.pageBelow(page, nextSequence))))
+        ),
+
+      exportLog: (options = {}) => {
+        const problem = Arguments.exportOptions(options)
+        return problem === undefined
+          ? Export.exportLog(driver, codecs[options.format ?? "restante"], maxBatchBytes, options.onProgress)
+          : Stream.fail(problem)
+      },
+
+      importLog: (bytes, options = {}) =>
+        countImportLog(
+          unless(Arguments.importOptions(bytes, options), () =>
+            driver.importLog((session) =>
+              Import.importLog(session, bytes, {
+                codec: codecs[options.format ?? "restante"],
+                isStrict: options.mode === "strict",
+                maxBytes: maxBatchBytes,
+                defaultQuota,
+                rejects: options.rejects,
+                onProgress: options.onProgress
+              })
+            ))
         )
     }
   })

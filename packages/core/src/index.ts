@@ -1,6 +1,8 @@
 export { InvalidArgument } from "./InvalidArgument.ts"
+export * as Maintenance from "./Maintenance.ts"
 export * as Message from "./Message.ts"
 export { MessageId } from "./Message.ts"
+export * as MessageLog from "./MessageLog.ts"
 export * as MsgStore from "./MsgStore.ts"
 export * as MsgStoreDriver from "./MsgStoreDriver.ts"
 export * as MsgStoreError from "./MsgStoreError.ts"

@@ -36,8 +36,9 @@ begin
   end loop;
 end $$;
 
--- Lets a role use the installation: USAGE on the schema and EXECUTE on the functions that are not private. Run it as the
--- owner, again after each migration: select restante._grant_to('app').
+-- Lets a role use the installation: USAGE on the schema, EXECUTE on the functions that are not private, and for imports INSERT
+-- into the staging table, which it cannot read. Run it as the owner, again after each migration:
+-- select restante._grant_to('app').
 create function :"schema"._grant_to(p_role name) returns void
 language plpgsql volatile set search_path = :"schema", pg_temp as $$
 declare
@@ -47,6 +48,9 @@ begin
   for v_function in select f.signature from _functions() f where f.name not like '\_%' loop
     execute format('grant execute on function %s to %I', v_function, p_role);
   end loop;
+  execute format(
+    'grant insert (queue_key, sequence, n, ts, notify, message_id, body) on import_messages to %I', p_role
+  );
 end $$;
 
 -- The helpers themselves are no SECURITY DEFINER, and only the owner could use what they do; still they are private.

@@ -12,6 +12,12 @@
 -- entries of the queue through the wrong index, looks as cheap as the right one. With 5,000 entries in a queue such a plan
 -- cost 427 µs a write instead of 70 µs. So functions that look rows up forbid the first, and the two indexes of
 -- messages have no column in common, so that each statement can use one of them only.
+--
+-- Trap: as long as any transaction of the database is open that is older, no version of a row that was updated can be
+-- removed, and each call updates a queue. A look-up by "recipient_id = id" walks its versions oldest first: after 10,000
+-- messages peek touched 388 pages instead of 4 and took 30 times as long, and it goes on like that. New versions go to the
+-- end of the table, so the functions that are called for each message look from there: "between id and id order by
+-- recipient_id desc limit 1", which is an equality to us and not to the planner, who would drop the order.
 
 create table :"schema".queues (
   -- What entries refer to: 8 bytes instead of up to 64 in each index entry of messages.
@@ -81,7 +87,12 @@ begin
          ),
          next_sequence = greatest(q.next_sequence, v_last + 1),
          head_sequence = coalesce(v_first, greatest(q.next_sequence, v_last + 1))
-   where q.recipient_id = p_queue.recipient_id
+   where q.ctid = (
+     select l.ctid from queues l
+      where l.recipient_id between p_queue.recipient_id and p_queue.recipient_id
+      order by l.recipient_id desc
+      limit 1
+   )
   returning q.* into v_queue;
   return v_queue;
 end $$;
@@ -170,7 +181,12 @@ begin
          latched = p_queue.latched,
          next_sequence = p_queue.next_sequence,
          head_sequence = p_queue.head_sequence
-   where q.recipient_id = p_queue.recipient_id;
+   where q.ctid = (
+     select l.ctid from queues l
+      where l.recipient_id between p_queue.recipient_id and p_queue.recipient_id
+      order by l.recipient_id desc
+      limit 1
+   );
 end $$;
 
 -- Counts a locked queue if its record contradicts its head: the record it answers can be relied on (rule 10.7).
@@ -220,13 +236,23 @@ begin
        set size = 0, latched = false,
            next_sequence = greatest(q.next_sequence, p_sequence + 1),
            head_sequence = greatest(q.next_sequence, p_sequence + 1)
-     where q.recipient_id = p_queue.recipient_id;
+     where q.ctid = (
+       select l.ctid from queues l
+        where l.recipient_id between p_queue.recipient_id and p_queue.recipient_id
+        order by l.recipient_id desc
+        limit 1
+     );
   elsif p_queue.size - v_removed < 1 or v_head >= p_queue.next_sequence or (v_kind = 'q' and not p_queue.latched) then
     perform _recount(p_queue);
   else
     update queues q
        set size = q.size - v_removed, head_sequence = v_head
-     where q.recipient_id = p_queue.recipient_id;
+     where q.ctid = (
+       select l.ctid from queues l
+        where l.recipient_id between p_queue.recipient_id and p_queue.recipient_id
+        order by l.recipient_id desc
+        limit 1
+     );
   end if;
   return v_removed;
 end $$;
@@ -265,7 +291,9 @@ begin
          q.next_sequence, q.created_at, q.updated_at
     into v_record
     from queues q
-   where q.recipient_id = p_recipient_id and q.deleted_at is null;
+   where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
+   order by q.recipient_id desc
+   limit 1;
   if not found then
     v_record.outcome := 'not_found';
   end if;
@@ -370,10 +398,11 @@ end $$;
 ---------------------------------------------------------------------------------------------------------------- writing
 
 -- Outcomes: accepted, already_stored, quota_reached, quota_exceeded, suspended, not_found.
--- A writer's client passes both ids; a queue that is bound to another sender by now is not found.
+-- A writer's client passes both ids; a queue that is bound to another sender by now is not found. With p_wake, readers are
+-- notified if the queue was empty (rule 10.9); _notify_arrivals is in 0004.
 create function :"schema".write(
   p_recipient_id bytea, p_sender_id bytea, p_message_id bytea, p_ts bigint, p_notify boolean, p_body bytea,
-  p_default_quota integer,
+  p_default_quota integer, p_wake boolean default true,
   out outcome text, out at_sequence bigint, out was_empty boolean
 )
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
@@ -385,8 +414,10 @@ declare
 begin
   select q.* into v_queue
     from queues q
-   where q.recipient_id = p_recipient_id and q.deleted_at is null
+   where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
      and (p_sender_id is null or q.sender_id = p_sender_id)
+   order by q.recipient_id desc
+   limit 1
      for no key update;
   if not found then
     outcome := 'not_found';
@@ -400,6 +431,9 @@ begin
   v_queue := v_step.queue;
   if v_queue.next_sequence > v_next then
     perform _save(v_queue);
+    if p_wake and v_queue.size = 1 then
+      perform _notify_arrivals(array[p_recipient_id]);
+    end if;
   end if;
 end $$;
 
@@ -409,28 +443,33 @@ end $$;
 -- again and repeats it, and the batch still becomes visible at once.
 create function :"schema".write_many(
   p_recipient_ids bytea[], p_sender_ids bytea[], p_message_ids bytea[], p_ts bigint[], p_notify boolean[],
-  p_bodies bytea[], p_default_quota integer, p_final boolean
+  p_bodies bytea[], p_default_quota integer, p_final boolean, p_wake boolean default true
 )
 returns table (ordinal integer, outcome text, at_sequence bigint, was_empty boolean)
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  v_locked  bigint[];
+  v_locked  queues[];
   v_current bytea;
   v_queue   queues;
   v_live    boolean := false;
   v_next    bigint;
   v_item    record;
   v_step    record;
+  v_woken   bytea[] := '{}';
 begin
   -- In recipient id order, as everybody locks several queues, so that batches never deadlock.
-  select array_agg(l.key) into v_locked
+  select array_agg(l.queue) into v_locked
     from (
-      select q.key
+      select distinct i.id from unnest(p_recipient_ids) as i(id) where i.id is not null order by i.id
+    ) i
+   cross join lateral (
+      select q as queue
         from queues q
-       where q.recipient_id = any (p_recipient_ids) and q.deleted_at is null
-       order by q.recipient_id
+       where q.recipient_id between i.id and i.id and q.deleted_at is null
+       order by q.recipient_id desc
+       limit 1
          for no key update
     ) l;
 
@@ -438,8 +477,7 @@ begin
     select from unnest(p_recipient_ids, p_sender_ids) as i(recipient_id, sender_id)
      where i.recipient_id is not null and i.sender_id is not null
        and not exists (
-         select from queues q
-          where q.recipient_id = i.recipient_id and q.sender_id = i.sender_id and q.key = any (v_locked)
+         select from unnest(v_locked) q where q.recipient_id = i.recipient_id and q.sender_id = i.sender_id
        )
   ) then
     return query select 0, 'rebind', null::bigint, null::boolean;
@@ -447,9 +485,10 @@ begin
   end if;
 
   for v_item in
-    select i.recipient_id, i.sender_id, i.message_id, i.ts, i.notify, i.body, i.n
+    select i.recipient_id, i.sender_id, i.message_id, i.ts, i.notify, i.body, i.n, q as queue
       from unnest(p_recipient_ids, p_sender_ids, p_message_ids, p_ts, p_notify, p_bodies)
              with ordinality as i(recipient_id, sender_id, message_id, ts, notify, body, n)
+      left join unnest(v_locked) q on q.recipient_id = i.recipient_id
      order by i.recipient_id, i.n
   loop
     if v_item.recipient_id is distinct from v_current then
@@ -457,8 +496,8 @@ begin
         perform _save(v_queue);
       end if;
       v_current := v_item.recipient_id;
-      select q.* into v_queue from queues q where q.recipient_id = v_current and q.key = any (v_locked);
-      v_live := found;
+      v_queue := v_item.queue;
+      v_live := v_queue.key is not null;
       v_next := v_queue.next_sequence;
     end if;
     ordinal := v_item.n;
@@ -470,12 +509,19 @@ begin
       outcome := v_step.outcome;
       at_sequence := v_step.at_sequence;
       was_empty := v_step.was_empty;
+      -- The first entry of a queue that was empty, be it a message or the marker.
+      if (v_step.queue).size = 1 and (v_step.queue).next_sequence > v_queue.next_sequence then
+        v_woken := array_append(v_woken, v_current);
+      end if;
       v_queue := v_step.queue;
     end if;
     return next;
   end loop;
   if v_live and v_queue.next_sequence > v_next then
     perform _save(v_queue);
+  end if;
+  if p_wake then
+    perform _notify_arrivals(v_woken);
   end if;
 end $$;
 
@@ -495,7 +541,9 @@ declare
 begin
   select q.key, q.head_sequence into v_key, v_head
     from queues q
-   where q.recipient_id = p_recipient_id and q.deleted_at is null;
+   where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
+   order by q.recipient_id desc
+   limit 1;
   if not found then
     outcome := 'not_found';
     return next;
@@ -546,7 +594,9 @@ begin
        order by m.sequence
        limit 1
     ) m on true
-   where q.recipient_id = p_recipient_id and q.deleted_at is null;
+   where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
+   order by q.recipient_id desc
+   limit 1;
   if not found then
     outcome := 'not_found';
   end if;
@@ -560,7 +610,9 @@ set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
   select 'found', q.size into outcome, size
     from queues q
-   where q.recipient_id = p_recipient_id and q.deleted_at is null;
+   where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
+   order by q.recipient_id desc
+   limit 1;
   if not found then
     outcome := 'not_found';
   end if;
@@ -587,7 +639,9 @@ declare
 begin
   select q.* into v_queue
     from queues q
-   where q.recipient_id = p_recipient_id and q.deleted_at is null
+   where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
+   order by q.recipient_id desc
+   limit 1
      for no key update;
   if not found then
     outcome := 'not_found';
@@ -661,7 +715,9 @@ declare
 begin
   select q.* into v_queue
     from queues q
-   where q.recipient_id = p_recipient_id and q.deleted_at is null
+   where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
+   order by q.recipient_id desc
+   limit 1
      for no key update;
   if not found then
     outcome := 'not_found';
@@ -686,7 +742,9 @@ declare
 begin
   select q.* into v_queue
     from queues q
-   where q.recipient_id = p_recipient_id and q.deleted_at is null
+   where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
+   order by q.recipient_id desc
+   limit 1
      for no key update;
   if not found then
     outcome := 'not_found';
@@ -718,7 +776,9 @@ declare
 begin
   select q.* into v_queue
     from queues q
-   where q.recipient_id = p_recipient_id and q.deleted_at is null
+   where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
+   order by q.recipient_id desc
+   limit 1
      for no key update;
   if not found then
     outcome := 'not_found';

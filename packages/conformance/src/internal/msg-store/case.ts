@@ -18,6 +18,18 @@ export interface Features {
    * nothing survives, so that two layers in one program cannot meet by accident.
    */
   readonly survivesReopen?: boolean | undefined
+  /**
+   * Makes layers over storage of their own, empty when the layer is built, for cases about whole stores. A store that does
+   * not survive a reopening has such a constructor already; any other that gives none is not asked those cases.
+   */
+  readonly empty?: Constructor | undefined
+}
+
+/** What must be true of a store for a case to apply. */
+export interface Requirements {
+  readonly survivesReopen?: boolean
+  /** The case uses `openEmpty`. */
+  readonly emptyStorage?: true
 }
 
 /** What a case may use. */
@@ -26,6 +38,8 @@ export interface Environment {
   readonly store: Store
   /** The operations of another layer of the same constructor, which is closed at the end of the scope. */
   readonly open: (limits: MsgStore.Limits) => Effect.Effect<Store, unknown, Scope.Scope>
+  /** A store over storage of its own, empty and unknown to other cases; for a case that requires `emptyStorage`. */
+  readonly openEmpty: (limits: MsgStore.Limits) => Effect.Effect<Store, unknown, Scope.Scope>
   /** How much the case with random histories does. */
   readonly histories: HistoryOptions
 }
@@ -48,7 +62,7 @@ export interface Case {
   /** What it covers in spec/msg-store.md: a case of section 12 such as `29`, a rule such as `4.5`, an invariant `I5`. */
   readonly spec: ReadonlyArray<string>
   /** What must be true of the store for the case to apply. */
-  readonly requires?: Features
+  readonly requires?: Requirements
   readonly run: (environment: Environment) => Effect.Effect<void, CaseFailed>
 }
 
@@ -69,7 +83,7 @@ export const test = (
   name: string,
   spec: ReadonlyArray<string>,
   body: Body,
-  requires?: Features
+  requires?: Requirements
 ): Omit<Case, "group" | "run"> & { readonly body: Body } => ({
   name,
   spec,
@@ -102,13 +116,18 @@ export const group = (name: string, tests: ReadonlyArray<ReturnType<typeof test>
 const openAtOnce = 2
 
 /** The environment of a run over one constructor, once the store that its cases share is built. */
-export const environment = (layer: Constructor, histories: HistoryOptions = {}): (store: Store) => Environment => {
+export const environment = (
+  layer: Constructor,
+  features: Features = {},
+  histories: HistoryOptions = {}
+): (store: Store) => Environment => {
   const places = Semaphore.makeUnsafe(openAtOnce)
-  const open = (limits: MsgStore.Limits) =>
+  const opens = (constructor: Constructor) => (limits: MsgStore.Limits) =>
     Effect.andThen(
       places.takeScoped(1),
       // Without `fresh`, a constructor that answers the same layer value twice would get the layer built before.
-      Effect.map(Layer.build(Layer.fresh(layer(limits))), (context) => Context.get(context, MsgStore.MsgStore))
+      Effect.map(Layer.build(Layer.fresh(constructor(limits))), (context) => Context.get(context, MsgStore.MsgStore))
     )
-  return (store) => ({ store, histories, open })
+  const environment = { histories, open: opens(layer), openEmpty: opens(features.empty ?? layer) }
+  return (store) => ({ store, ...environment })
 }

@@ -1,6 +1,7 @@
 import { Deferred, Effect, Option, Result, Schema } from "effect"
 import type { Message, Queue } from "restante"
 import { MsgStore } from "restante"
+import * as MsgStoreHistories from "../../MsgStoreHistories.ts"
 import type { Store } from "./case.ts"
 import { group, test } from "./case.ts"
 import * as Expect from "./expectation.ts"
@@ -461,5 +462,36 @@ export const concurrency = group("H Concurrency", [
       _tag: "AlreadyStored",
       sequence: (yield* queue.entries).find((entry) => entry.id === id("w0-1"))?.sequence
     })
+  }),
+
+  test("calls that overlap are answered as in some order of them, each at one instant between its start and its end", [
+    "6.1",
+    "6.2",
+    "4.5",
+    "7.1",
+    "59",
+    "60",
+    "61",
+    "62",
+    "63",
+    "64",
+    "I9",
+    "I10",
+    "I11",
+    "I12"
+  ], function*({ histories, store }) {
+    const { replay, seed } = histories
+    // The token of another random history.
+    if (replay !== undefined && !MsgStoreHistories.isToken(replay)) return
+    // Fewer than of the histories without concurrency: on a server each takes as long as many calls.
+    const options = { histories: Math.ceil((histories.histories ?? 300) / 3), seed, replay }
+    // The second kind is rich in batches to several queues. A token tells the kind by itself.
+    for (const shape of replay === undefined ? [{ interruptions: true }, { queues: 3, workers: 8 }] : [{}]) {
+      yield* Effect.catchTag(
+        MsgStoreHistories.verify([store], { ...options, ...shape }),
+        "HistoryRefused",
+        (refused) => Effect.sync(() => Expect.unmet(refused.message))
+      )
+    }
   })
 ])

@@ -2,15 +2,16 @@
  * Random histories: sequences of operations on a few queues, played on a store and on the model at the same times, with
  * every answer compared. The pools of ids, sizes and times are small, so that repeats, overflows and expiry happen often.
  */
-import { Arbitrary, Array as Arr, Cause, Effect, Exit, Option, Result, Schema } from "effect"
+import { Arbitrary, Array as Arr, Cause, Effect, Exit, Option, Result, Schema, Stream } from "effect"
 import * as TestClock from "effect/testing/TestClock"
-import type { Message, MsgStore, MsgStoreError, Queue } from "restante"
+import type { Maintenance, Message, MessageId, MessageLog, MsgStore, MsgStoreError, Queue } from "restante"
 import { RecipientId, SenderId } from "restante"
 import type { ModelAnswer, ModelItem, ModelMessage } from "../../MsgStoreModel.ts"
-import { MsgStoreModel } from "../../MsgStoreModel.ts"
+import { derivedMarkerId, MsgStoreModel } from "../../MsgStoreModel.ts"
 import type { Store } from "./case.ts"
 import { difference, print, unmet } from "./expectation.ts"
 import { allEntries, filled, id } from "./fixture.ts"
+import { end, header, printLine } from "./logText.ts"
 
 /** How many histories are compared, and which. */
 export interface HistoryOptions {
@@ -27,6 +28,8 @@ export const historyLimits = { defaultQuota: 2, maxBodyBytes: 8, maxBatchItems: 
 
 const queueNames = ["q1", "q2", "q3", "q4"] as const
 const messageNames = ["m1", "m2", "m3", "m4", "m5"] as const
+/** In logs there are messages too that have the id of a marker which is derived from m1, and the one derived from that. */
+const forgedNames = ["derived from m1", "derived twice from m1"] as const
 /** The queues that exist when a history starts; the fourth comes to be by an operation, or never. */
 const createdFirst = 3
 /** Far from the timestamps that messages are given, so that those without one are fresh for most cut-offs. */
@@ -34,9 +37,10 @@ const startTime = 1_000
 
 type QueueName = (typeof queueNames)[number]
 type MessageName = (typeof messageNames)[number]
+type ForgedName = (typeof forgedNames)[number]
 
 interface Draft {
-  readonly name: MessageName
+  readonly name: MessageName | ForgedName
   readonly timestamp: number | undefined
   readonly notify: boolean
   readonly size: number
@@ -49,6 +53,32 @@ interface Address {
 
 interface DraftItem extends Address {
   readonly message: Draft
+}
+
+/** A line of a log. Whatever is not one of a record stands for itself. */
+type DraftLine =
+  | {
+    readonly line: "queue"
+    readonly queue: QueueName
+    readonly sender: QueueName
+    readonly quota: number | undefined
+    readonly status: Queue.QueueStatus
+    readonly nextSequence: bigint
+  }
+  | { readonly line: "message"; readonly queue: QueueName; readonly message: Draft; readonly sequence: bigint }
+  | { readonly line: "quota"; readonly queue: QueueName; readonly message: Draft; readonly sequence: bigint }
+  | { readonly line: "other"; readonly text: string }
+
+interface DraftLog {
+  readonly format: MessageLog.Format
+  readonly mode: "tolerant" | "strict"
+  readonly lines: ReadonlyArray<DraftLine>
+  readonly frame: "right" | "no header" | "no end" | "wrong counts"
+  readonly lineEnd: "\n" | "\r\n"
+  /** Whether the last line has an end too. */
+  readonly isEnded: boolean
+  /** How many bytes arrive together. */
+  readonly pieces: number
 }
 
 type Operation =
@@ -72,6 +102,15 @@ type Operation =
   | { readonly op: "acknowledgeThrough"; readonly queue: QueueName; readonly through: MessageName | bigint }
   | { readonly op: "size"; readonly queue: QueueName }
   | { readonly op: "deleteExpired"; readonly queue: QueueName; readonly before: number }
+  | { readonly op: "importLog" } & DraftLog
+  | WholeOperation
+
+/** Operations that answer for all queues, in histories that have a store to themselves. */
+type WholeOperation =
+  | { readonly op: "expireAll"; readonly before: number; readonly batchSize: number }
+  | { readonly op: "compactDeleted"; readonly before: number | "the last deletion"; readonly batchSize: number }
+  | { readonly op: "stats" }
+  | { readonly op: "recount"; readonly batchSize: number }
 
 /** What happens, after queues with these quotas have been created. */
 export interface History {
@@ -80,7 +119,7 @@ export interface History {
 }
 
 /** One of the values. A value that is named twice comes twice as often. */
-const oneOf = <A>(...values: readonly [A, ...ReadonlyArray<A>]): Arbitrary.Arbitrary<A> =>
+export const oneOf = <A>(...values: readonly [A, ...ReadonlyArray<A>]): Arbitrary.Arbitrary<A> =>
   Arbitrary.map(Arbitrary.schema(Schema.Literals(values.map((_, i) => i))), (i) => Arr.getUnsafe(values, i))
 
 // Most operations meet on the first queue, so that something happens there in a short history too.
@@ -89,9 +128,12 @@ const name = oneOf(...messageNames)
 const quota = oneOf(undefined, 0, 1, 2, 3, 3)
 const status = oneOf<Queue.QueueStatus>("active", "active", "suspended")
 const by = oneOf<Address["by"]>("sender", "sender", "recipient")
-const draft = (size: Arbitrary.Arbitrary<number>): Arbitrary.Arbitrary<Draft> =>
+const draft = (
+  size: Arbitrary.Arbitrary<number>,
+  names: Arbitrary.Arbitrary<Draft["name"]> = name
+): Arbitrary.Arbitrary<Draft> =>
   Arbitrary.all({
-    name,
+    name: names,
     timestamp: oneOf(undefined, 10, 20, 30, 40, 10, 20, 30, 40),
     notify: oneOf(false, true),
     size
@@ -102,6 +144,38 @@ const single = draft(oneOf(5, 0, 1, 5, 8, 8, 8, 9))
 const batched = draft(oneOf(1, 0, 1, 1, 5, 5, 8, 9))
 // Acknowledging is by the right id more often than not.
 const acknowledged = oneOf<MessageName | "head">("head", "head", "head", "head", "head", ...messageNames)
+
+/** Small, so that the pages of an import hold several: each page is a conversation with a server. */
+const logged = draft(oneOf(0, 0, 1, 1, 1, 2, 20), oneOf(...messageNames, ...messageNames, ...forgedNames))
+const sequence = oneOf(1n, 2n, 3n, 4n, 4n, 5n, 6n, 8n, 40n, 2n ** 62n)
+// The fourth may be created by an import.
+const loggedQueue = oneOf<QueueName>("q1", "q1", "q1", "q4", "q4", "q4", "q2", "q3")
+const line = Arbitrary.flatMap(
+  oneOf<DraftLine["line"]>("queue", "message", "message", "message", "message", "quota", "other"),
+  (kind): Arbitrary.Arbitrary<DraftLine> => {
+    switch (kind) {
+      case "queue":
+        return Arbitrary.flatMap(loggedQueue, (name) =>
+          Arbitrary.all({
+            line: oneOf("queue" as const),
+            queue: oneOf(name),
+            sender: oneOf(name, name, name, name, name, ...queueNames),
+            quota,
+            status,
+            nextSequence: oneOf(1n, 6n, 20n, 60n)
+          }))
+      case "message":
+        return Arbitrary.all({ line: oneOf("message" as const), queue: loggedQueue, message: logged, sequence })
+      case "quota":
+        return Arbitrary.all({ line: oneOf("quota" as const), queue: loggedQueue, message: logged, sequence })
+      case "other":
+        return Arbitrary.all({
+          line: oneOf("other" as const),
+          text: oneOf("", "", "nonsense", "{}", header, end(0, 0), `{"t":"message"`, "v3 AAAA", "v3 AAAA AAAA 1 AAAA")
+        })
+    }
+  }
+)
 
 const generators: { readonly [Op in Operation["op"]]: Arbitrary.Arbitrary<Extract<Operation, { readonly op: Op }>> } = {
   // The fourth queue is the only one whose creation can be refused and succeed later.
@@ -142,11 +216,36 @@ const generators: { readonly [Op in Operation["op"]]: Arbitrary.Arbitrary<Extrac
     through: oneOf<MessageName | bigint>(...messageNames, 0n, 1n, 2n, 4n, 8n)
   }),
   size: Arbitrary.all({ op: oneOf("size" as const), queue }),
-  deleteExpired: Arbitrary.all({ op: oneOf("deleteExpired" as const), queue, before: oneOf(0, 11, 20, 35, 1_010) })
+  deleteExpired: Arbitrary.all({ op: oneOf("deleteExpired" as const), queue, before: oneOf(0, 11, 20, 35, 1_010) }),
+  importLog: Arbitrary.all({
+    op: oneOf("importLog" as const),
+    format: oneOf<MessageLog.Format>("restante", "restante", "simplex-v3"),
+    mode: oneOf<DraftLog["mode"]>("tolerant", "tolerant", "tolerant", "strict"),
+    lines: Arbitrary.array(line, { maxLength: 10 }),
+    frame: oneOf<DraftLog["frame"]>("right", "right", "right", "right", "right", "no header", "no end", "wrong counts"),
+    lineEnd: oneOf<DraftLog["lineEnd"]>("\n", "\n", "\r\n"),
+    isEnded: oneOf(true, true, false),
+    pieces: oneOf(1, 7, 64, 100_000)
+  }),
+  expireAll: Arbitrary.all({
+    op: oneOf("expireAll" as const),
+    before: oneOf(0, 20, 35, 2_000, 2_000),
+    batchSize: oneOf(1, 1, 1, 2, 100)
+  }),
+  // Some are earlier than most deletions, some later.
+  compactDeleted: Arbitrary.all({
+    op: oneOf("compactDeleted" as const),
+    before: oneOf<number | "the last deletion">(1_000, 1_025, 2_000, 2_000, "the last deletion"),
+    batchSize: oneOf(1, 1, 2, 100)
+  }),
+  stats: Arbitrary.all({ op: oneOf("stats" as const) }),
+  recount: Arbitrary.all({ op: oneOf("recount" as const), batchSize: oneOf(1, 2, 3, 100) })
 }
 
+type Weights = { readonly [Op in Operation["op"]]: number }
+
 /** How often each operation comes, in parts of their sum. */
-const weights: { readonly [Op in Operation["op"]]: number } = {
+const weights: Weights = {
   write: 30,
   writeMany: 10,
   acknowledge: 14,
@@ -160,22 +259,44 @@ const weights: { readonly [Op in Operation["op"]]: number } = {
   setQuota: 4,
   setQueueStatus: 5,
   createQueue: 3,
-  deleteQueue: 1
+  deleteQueue: 1,
+  importLog: 1,
+  expireAll: 0,
+  compactDeleted: 0,
+  stats: 0,
+  recount: 0
+}
+
+/** The same for histories that have a store to themselves: queues come and go more often. */
+const wholeWeights: Weights = {
+  ...weights,
+  deleteExpired: 2,
+  setQueueStatus: 8,
+  createQueue: 14,
+  deleteQueue: 7,
+  expireAll: 8,
+  compactDeleted: 8,
+  stats: 5,
+  recount: 1
 }
 
 const isOperation = (text: string): text is Operation["op"] => Object.hasOwn(weights, text)
-const kinds = Object.keys(weights).filter(isOperation).flatMap((kind) => Arr.makeBy(weights[kind], () => kind))
 
-const histories: Arbitrary.Arbitrary<History> = Arbitrary.all({
-  quotas: Arbitrary.all(Arr.makeBy(createdFirst, () => quota)),
-  operations: Arbitrary.array(
-    Arbitrary.flatMap(
-      oneOf<Operation["op"]>("write", ...kinds),
-      (kind): Arbitrary.Arbitrary<Operation> => generators[kind]
-    ),
-    { maxLength: 200 }
+const historiesOf = (weights: Weights): Arbitrary.Arbitrary<History> => {
+  const kinds = Object.keys(weights).filter(isOperation).flatMap((kind) =>
+    Array.from({ length: weights[kind] }, () => kind)
   )
-})
+  return Arbitrary.all({
+    quotas: Arbitrary.all(Arr.makeBy(createdFirst, () => quota)),
+    operations: Arbitrary.array(
+      Arbitrary.flatMap(
+        oneOf<Operation["op"]>("write", ...kinds),
+        (kind): Arbitrary.Arbitrary<Operation> => generators[kind]
+      ),
+      { maxLength: 200 }
+    )
+  })
+}
 
 interface Ids {
   readonly recipientId: RecipientId
@@ -205,6 +326,68 @@ const modelMessage = (draft: Draft, step: number, place: number, now: number): M
   body: body(draft, step, place)
 })
 
+const encoder = new TextEncoder()
+
+/** A text as bytes that arrive in pieces. */
+const inPieces = (text: string, size: number): Stream.Stream<Uint8Array> => {
+  const bytes = encoder.encode(text)
+  const count = Math.ceil(bytes.length / size)
+  return Stream.fromIterable(Array.from({ length: count }, (_, i) => bytes.subarray(i * size, (i + 1) * size)))
+}
+
+/** The lines of an export that are wanted: other histories have queues in the same store at the same time. */
+const exportedLines = (store: Store, isWanted: (line: string) => boolean) =>
+  store.exportLog().pipe(
+    Stream.decodeText,
+    Stream.splitLines,
+    Stream.filter(isWanted),
+    Stream.runCollect
+  )
+
+/** The id of a message in a queue. */
+const idOf = (name: Draft["name"], recipientId: RecipientId): MessageId => {
+  const forged = derivedMarkerId(recipientId, id("m1"))
+  if (name === "derived from m1") return forged
+  return name === "derived twice from m1" ? derivedMarkerId(recipientId, forged) : id(name)
+}
+
+const lineText = (ids: AllIds, draft: DraftLine, format: MessageLog.Format, bodyByte: number): string | undefined => {
+  if (draft.line === "other") return draft.text
+  const { recipientId } = ids[draft.queue]
+  if (draft.line === "queue") {
+    const { nextSequence, quota, status } = draft
+    const { senderId } = ids[draft.sender]
+    const queue = { recipientId, senderId, quota, status, createdAt: 7, updatedAt: 9, nextSequence }
+    return printLine({ _tag: "Queue", queue }, format)
+  }
+  const { name, notify, size, timestamp = 50 } = draft.message
+  // Seconds are all that the other format has.
+  const stored = {
+    id: idOf(name, recipientId),
+    timestamp: format === "restante" ? timestamp : timestamp * 1_000,
+    sequence: draft.sequence
+  }
+  const entry: Message.Entry = draft.line === "quota"
+    ? { ...stored, kind: "quota", notify: false, body: filled(0) }
+    : { ...stored, kind: "message", notify, body: filled(size, bodyByte) }
+  return printLine({ _tag: "Entry", recipientId, entry }, format)
+}
+
+/** The log as it is written in a file. */
+const logText = (ids: AllIds, log: DraftLog, step: number): string => {
+  const { format, frame, isEnded, lineEnd } = log
+  const lines = log.lines
+    .map((line, place) => lineText(ids, line, format, (step * 16 + place) % 256))
+    .filter((line) => line !== undefined)
+  const count = lines.filter((line) => line !== "").length + (frame === "wrong counts" ? 1 : 0)
+  const framed = format === "simplex-v3" ? lines : [
+    ...(frame === "no header" ? [] : [header]),
+    ...lines,
+    ...(frame === "no end" ? [] : [end(Math.min(count, 1), Math.max(count - 1, 0))])
+  ]
+  return framed.join(lineEnd) + (isEnded ? lineEnd : "")
+}
+
 /** `head` becomes the id that the model has at the head, so that both are asked the same. */
 const named = (model: MsgStoreModel, recipientId: RecipientId, name: MessageName | "head") =>
   name === "head" ? model.find({ recipientId })?.entries[0]?.id ?? id("m1") : id(name)
@@ -214,6 +397,51 @@ interface Step {
   readonly expected: ModelAnswer<unknown>
   readonly call: Effect.Effect<unknown, unknown>
   readonly outcomes?: ReadonlyArray<string> | undefined
+}
+
+const wholeOperations: ReadonlyArray<Operation["op"]> = ["expireAll", "compactDeleted", "stats", "recount"]
+
+const isWhole = (operation: Operation): operation is WholeOperation => wholeOperations.includes(operation.op)
+
+/** Plays one step over all queues on the model and prepares it for the store. */
+const onWhole = (store: Store, model: MsgStoreModel, operation: WholeOperation): Step => {
+  switch (operation.op) {
+    case "expireAll": {
+      const { batchSize, before } = operation
+      let counts: Maintenance.ExpiryCounts = { visited: 0, expired: 0, skipped: 0, failed: 0 }
+      const expected: Array<Maintenance.ExpiryCounts> = []
+      for (const batch of model.expireAll(before, batchSize)) {
+        counts = { ...counts, visited: counts.visited + batch.visited, expired: counts.expired + batch.expired }
+        expected.push(counts)
+      }
+      return {
+        expected: { success: { counts, reports: expected } },
+        outcomes: [`expireAll: ${counts.visited === 0 ? "0" : "above 0"}`],
+        call: Effect.suspend(() => {
+          const reports: Array<Maintenance.ExpiryCounts> = []
+          const onProgress = (report: Maintenance.ExpiryCounts) => Effect.sync(() => reports.push(report))
+          return Effect.map(store.expireAll({ before, batchSize, onProgress }), (counts) => ({ counts, reports }))
+        })
+      }
+    }
+    case "compactDeleted": {
+      const before = operation.before === "the last deletion"
+        ? Math.max(0, ...model.queues.map((queue) => queue.deletedAt ?? 0))
+        : operation.before
+      return {
+        expected: { success: model.compactDeleted(before) },
+        call: store.compactDeleted({ before, batchSize: operation.batchSize })
+      }
+    }
+    case "stats":
+      return { expected: { success: model.stats() }, outcomes: [], call: store.stats }
+    case "recount":
+      return {
+        expected: { success: model.recount() },
+        outcomes: [],
+        call: store.recount({ batchSize: operation.batchSize })
+      }
+  }
 }
 
 /** Plays one step on the model and prepares it for the store. */
@@ -242,6 +470,17 @@ const onBoth = (
       call: Effect.map(store.writeMany(items), (results) => results.map(ofResult))
     }
   }
+  if (operation.op === "importLog") {
+    const { format, mode, pieces } = operation
+    const text = logText(ids, operation, step)
+    const expected = model.importLog(text, { format, mode })
+    return {
+      expected,
+      outcomes: importOutcomes(expected),
+      call: store.importLog(inPieces(text, pieces), { format, mode })
+    }
+  }
+  if (isWhole(operation)) return onWhole(store, model, operation)
   const { recipientId } = ids[operation.queue]
   switch (operation.op) {
     case "createQueue": {
@@ -266,7 +505,7 @@ const onBoth = (
         call: store.setQuota(recipientId, operation.quota)
       }
     case "deleteQueue":
-      return { expected: model.deleteQueue(recipientId), call: store.deleteQueue(recipientId) }
+      return { expected: model.deleteQueue(recipientId, now), call: store.deleteQueue(recipientId) }
     case "write": {
       const target = targetOf(ids, operation)
       return {
@@ -329,6 +568,14 @@ const onBoth = (
       }
     }
   }
+}
+
+/** What kinds of things an import did. */
+const importOutcomes = (expected: ModelAnswer<MessageLog.ImportReport>): ReadonlyArray<string> => {
+  if ("failure" in expected) return [outcomeOf("importLog", expected, false)]
+  const { duplicates, latchedQueues, messages, queuesCreated, queuesExisting, rejected } = expected.success
+  const counts = { duplicates, latchedQueues, messages, queuesCreated, queuesExisting, ...rejected }
+  return Object.entries(counts).filter(([, count]) => count > 0).map(([what]) => `importLog: ${what}`)
 }
 
 /** A failure of a store in the form that the model gives: of `InvalidArgument` only the field is fixed by the contract. */
@@ -417,7 +664,25 @@ const everyOutcome: ReadonlyArray<string> = [
   "deleteExpired: 0",
   "deleteExpired: above 0",
   "deleteExpired: only the marker stays",
-  "deleteExpired: QueueNotFound"
+  "deleteExpired: QueueNotFound",
+  "importLog: duplicates",
+  "importLog: latchedQueues",
+  "importLog: messages",
+  "importLog: queuesCreated",
+  "importLog: queuesExisting",
+  "importLog: Malformed",
+  "importLog: QueueNotFound",
+  "importLog: QueueConflict",
+  "importLog: CountMismatch",
+  "importLog: ImportRejected"
+]
+
+/** What histories with a store to themselves meet besides. */
+const everyWholeOutcome: ReadonlyArray<string> = [
+  "expireAll: 0",
+  "expireAll: above 0",
+  "compactDeleted: 0",
+  "compactDeleted: above 0"
 ]
 
 const kindOf = (entry: Message.Entry | undefined): string => entry === undefined ? "none" : entry.kind
@@ -455,6 +720,17 @@ const draftText = ({ name, notify, size, timestamp }: Draft): string =>
 
 const addressText = ({ by, queue }: Address): string => by === "sender" ? queue : `${queue} (by recipient id)`
 
+const draftLineText = (draft: DraftLine): string => {
+  if (draft.line === "other") return draft.text
+  if (draft.line === "queue") {
+    const { nextSequence, queue, quota, sender, status } = draft
+    return `${queue}${sender === queue ? "" : ` with the sender id of ${sender}`}, ${
+      quotaText(quota)
+    }, ${status}, next ${nextSequence}`
+  }
+  return `${draft.queue} ${draft.line} ${draftText(draft.message)}, sequence ${draft.sequence}`
+}
+
 /** The operation as one line of a script. */
 const operationText = (operation: Operation): string => {
   switch (operation.op) {
@@ -489,6 +765,17 @@ const operationText = (operation: Operation): string => {
       }`
     case "deleteExpired":
       return `deleteExpired ${operation.queue} before ${operation.before}`
+    case "expireAll":
+    case "compactDeleted":
+      return `${operation.op} before ${operation.before}, ${operation.batchSize} at a time`
+    case "stats":
+      return "stats"
+    case "recount":
+      return `recount, ${operation.batchSize} at a time`
+    case "importLog":
+      return `importLog, ${operation.mode}, ${operation.format}, ${operation.frame} frame, in pieces of ${operation.pieces} bytes [${
+        operation.lines.map(draftLineText).join("; ")
+      }]`
     default:
       return `${operation.op} ${operation.queue}`
   }
@@ -520,9 +807,8 @@ class Disagreement {
  * Plays one history, and fails at the first answer that differs. After each step the record of the queue is compared too,
  * which shows size, latch and sequences; at the end all entries of all queues.
  */
-const play = Effect.fnUntraced(function*(store: Store, history: History, tally: Tally) {
+const play = Effect.fnUntraced(function*(store: Store, history: History, ids: AllIds, tally: Tally) {
   const model = new MsgStoreModel(historyLimits)
-  const ids: AllIds = { q1: drawIds(), q2: drawIds(), q3: drawIds(), q4: drawIds() }
   const script: Array<string> = []
 
   const compare = (what: string, actual: unknown, expected: unknown) => {
@@ -558,7 +844,11 @@ const play = Effect.fnUntraced(function*(store: Store, history: History, tally: 
     // Entries are objects of the model and may change in later steps, so the script is written at once.
     const text = operationText(operation)
     yield* compare(text, yield* answerOf(call), expected)
-    const touched = operation.op === "writeMany" ? operation.items.map((item) => item.queue) : [operation.queue]
+    const touched = operation.op === "writeMany"
+      ? operation.items.map((item) => item.queue)
+      : operation.op === "importLog" || isWhole(operation)
+      ? queueNames
+      : [operation.queue]
     for (const name of new Set(touched)) yield* compareRecord(text, ids[name].recipientId)
   }
 
@@ -572,8 +862,21 @@ const play = Effect.fnUntraced(function*(store: Store, history: History, tally: 
       : { success: queue.entries }
     yield* compare(`all entries of ${name} at the end`, entries, expected)
   }
+  const own = queueNames.map((name) => `"${ids[name].recipientId}"`)
+  const exported = yield* answerOf(exportedLines(store, (line) => own.some((id) => line.includes(id))))
+  yield* compare("the export at the end", exported, { success: model.exportLog("restante").slice(1, -1) })
   return true
 }, Effect.provide(TestClock.layer()))
+
+/**
+ * Deletes the queues of a history: another one would have to read past them in its export. A history that had the store to
+ * itself leaves no tombstones either, whose ids are those of others in a store that is shared.
+ */
+const clear = (store: Store, ids: AllIds, alone: boolean) =>
+  Effect.andThen(
+    Effect.forEach(queueNames, (name) => Effect.ignore(store.deleteQueue(ids[name].recipientId)), { discard: true }),
+    alone ? Effect.ignore(store.compactDeleted({ before: Number.MAX_SAFE_INTEGER })) : Effect.void
+  )
 
 /** An answer without the wrapping that is the same for all. */
 const answerText = (answer: unknown): string => {
@@ -582,26 +885,43 @@ const answerText = (answer: unknown): string => {
   return "failure" in answer ? print(answer.failure) : print(answer)
 }
 
-/** The fewest operations that this many histories have; they have about 50 each. */
+/** The fewest operations that this many histories have; they have about 50 each, and few of them may have fewer. */
 const fewestPerHistory = 34
+const fewestPerHistoryAlone = 20
 
 /**
  * Compares many histories, and throws the shortest disagreement that shrinking finds, as a script with the token that
  * plays it again. Also throws when the histories did not do what they are for: too few operations, or an answer of the
  * contract that never came.
+ *
+ * With `alone`, nobody else uses the store, and operations over all queues are among those compared; the histories follow
+ * each other and are a tenth as many, but 40 where there are as many.
  */
-export const compareHistories = Effect.fnUntraced(function*(store: Store, options: HistoryOptions) {
-  const runs = options.histories ?? 600
+export const compareHistories = Effect.fnUntraced(function*(store: Store, options: HistoryOptions, alone = false) {
+  const wanted = options.histories ?? 600
+  const runs = alone ? Math.min(wanted, Math.max(40, Math.ceil(wanted / 10))) : wanted
   const tally: Tally = new Map()
   let operations = 0
   const result = yield* Arbitrary.checkEffect(
-    histories,
-    (history) =>
-      Effect.map(play(store, history, tally), (agreed) => {
-        operations += history.operations.length
-        return agreed
-      }),
-    { runs, size: 200, concurrency: 4, maxShrinks: 2_000, seed: options.seed, replay: options.replay }
+    historiesOf(alone ? wholeWeights : weights),
+    (history) => {
+      const ids: AllIds = { q1: drawIds(), q2: drawIds(), q3: drawIds(), q4: drawIds() }
+      return play(store, history, ids, tally).pipe(
+        Effect.ensuring(clear(store, ids, alone)),
+        Effect.map((agreed) => {
+          operations += history.operations.length
+          return agreed
+        })
+      )
+    },
+    {
+      runs,
+      size: 200,
+      concurrency: alone ? 1 : 4,
+      maxShrinks: alone ? 500 : 2_000,
+      seed: options.seed,
+      replay: options.replay
+    }
   )
   if (result._tag === "Falsified") {
     const failure = result.failure
@@ -613,12 +933,12 @@ export const compareHistories = Effect.fnUntraced(function*(store: Store, option
   }
   if (result._tag !== "Passed") return unmet(`the histories were not all played: ${print(result)}`)
   if (options.replay !== undefined) return { operations, tally }
-  if (operations < runs * fewestPerHistory) {
+  if (operations < runs * (alone ? fewestPerHistoryAlone : fewestPerHistory)) {
     return unmet(`only ${operations} operations in ${runs} histories were compared`)
   }
-  const missing = everyOutcome.filter((outcome) => !tally.has(outcome))
+  const missing = (alone ? everyWholeOutcome : everyOutcome).filter((outcome) => !tally.has(outcome))
   // Few histories need not meet everything.
-  if (runs >= 200 && missing.length > 0) {
+  if (runs >= (alone ? 40 : 200) && missing.length > 0) {
     return unmet(`answers that never came in ${operations} operations: ${missing.join("; ")}`)
   }
   return { operations, tally }

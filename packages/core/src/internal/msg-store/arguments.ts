@@ -2,10 +2,12 @@
  * The bounds of section 2 of the specification, checked before the store is contacted. A check answers the problem, or
  * `undefined` if there is none. It stands in front of every operation, so it costs nanoseconds and builds nothing.
  */
-import { Effect, Option, Predicate, Result } from "effect"
+import { Effect, Option, Predicate, Result, Stream } from "effect"
 import { InvalidArgument } from "../../InvalidArgument.ts"
+import type { CompactOptions, ExpireOptions, RecountOptions } from "../../Maintenance.ts"
 import type { Entry, NewMessage } from "../../Message.ts"
 import { hardBodyLimit, MessageId } from "../../Message.ts"
+import type { ExportOptions, ImportOptions } from "../../MessageLog.ts"
 import type { Limits, PeekRange, Through, WriteItem } from "../../MsgStore.ts"
 import type { StampedMessage } from "../../MsgStoreDriver.ts"
 import type { Target } from "../../MsgStoreError.ts"
@@ -117,6 +119,53 @@ export const bodySize = (message: NewMessage, maxBodyBytes: number): MessageTooL
   message.body.length <= maxBodyBytes
     ? undefined
     : new MessageTooLarge({ size: message.body.length, limit: maxBodyBytes })
+
+/** How many queues are handled together where nothing else is asked. */
+export const defaultBatchSize = 100
+
+const batchSize = (value: number | undefined): Problem =>
+  value === undefined ? undefined : integer(value, "batchSize", 1, 10_000)
+
+const options = (options: unknown): Problem =>
+  Predicate.isObject(options) ? undefined : new InvalidArgument({ field: "options", problem: "must be an object" })
+
+const callback = (value: unknown, field: string): Problem =>
+  value === undefined || typeof value === "function"
+    ? undefined
+    : new InvalidArgument({ field, problem: "must be a function" })
+
+export const compactOptions = (given: CompactOptions): Problem =>
+  options(given) ?? time(given.before, "before") ?? batchSize(given.batchSize)
+
+export const expireOptions = (given: ExpireOptions): Problem =>
+  compactOptions(given) ??
+    callback(given.onProgress, "onProgress")
+
+export const recountOptions = (given: RecountOptions): Problem =>
+  options(given) ?? batchSize(given.batchSize) ??
+    (given.repair === undefined || typeof given.repair === "boolean"
+      ? undefined
+      : new InvalidArgument({ field: "repair", problem: "must be a boolean" }))
+
+const format = (value: unknown): Problem =>
+  value === undefined || value === "restante" || value === "simplex-v3"
+    ? undefined
+    : new InvalidArgument({ field: "format", problem: "must be 'restante' or 'simplex-v3'" })
+
+export const exportOptions = (given: ExportOptions): Problem =>
+  options(given) ?? format(given.format) ?? callback(given.onProgress, "onProgress")
+
+export const importOptions = (bytes: unknown, given: ImportOptions<unknown, unknown>): Problem => {
+  if (!Stream.isStream(bytes)) return new InvalidArgument({ field: "bytes", problem: "must be a stream" })
+  const problem = options(given)
+  if (problem !== undefined) return problem
+  const { format: name, mode, onProgress, rejects } = given
+  return format(name) ??
+    (mode === undefined || mode === "tolerant" || mode === "strict"
+      ? undefined
+      : new InvalidArgument({ field: "mode", problem: "must be 'tolerant' or 'strict'" })) ??
+    callback(rejects, "rejects") ?? callback(onProgress, "onProgress")
+}
 
 /** The items of a batch, read once; `undefined` if they are none. */
 export const items = (items: Iterable<WriteItem>): ReadonlyArray<WriteItem> | undefined =>

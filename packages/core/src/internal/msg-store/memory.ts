@@ -6,7 +6,7 @@
  * another queue run again. Whoever holds the ref of a queue that is deleted meanwhile finds the tombstone in
  * it, not an orphan to write into.
  */
-import { Context, Effect, HashMap, Option, Result, TxHashMap, TxRef } from "effect"
+import { Effect, Option, Result, TxHashMap, TxRef } from "effect"
 import type { Entry } from "../../Message.ts"
 import type { WriteOutcome } from "../../MsgStore.ts"
 import type { MsgStoreDriver, StampedItem } from "../../MsgStoreDriver.ts"
@@ -14,17 +14,12 @@ import type { Target } from "../../MsgStoreError.ts"
 import { QueueIdTaken, QueueNotFound, type QueueSuspended } from "../../MsgStoreError.ts"
 import type { QueueRecord } from "../../Queue.ts"
 import type { RecipientId, SenderId } from "../../QueueId.ts"
+import type { Slot, Tombstone } from "./directory.ts"
+import { isLive, look } from "./directory.ts"
 import * as Fifo from "./fifo.ts"
+import * as Log from "./log.ts"
 import * as Mailbox from "./mailbox.ts"
-
-/** A queue that was deleted keeps both ids reserved and nothing else. */
-interface Tombstone {
-  readonly deletedAt: number
-}
-
-type Slot = TxRef.TxRef<Mailbox.Mailbox | Tombstone>
-
-const isLive = (queue: Mailbox.Mailbox | Tombstone): queue is Mailbox.Mailbox => !("deletedAt" in queue)
+import * as Maintenance from "./maintenance.ts"
 
 const record = (box: Mailbox.Mailbox): QueueRecord => {
   const head = Fifo.peek(box.entries)
@@ -45,20 +40,18 @@ const record = (box: Mailbox.Mailbox): QueueRecord => {
 /** A copy for the caller, who may change its bytes; a removed entry too, since a transaction may be rolled back. */
 const handOut = (entry: Entry): Entry => ({ ...entry, body: new Uint8Array(entry.body) })
 
+/** Waits for a head with at least this sequence, on the one ref; answers false if the queue is deleted. */
+const untilHead = (slot: Slot, from: bigint): Effect.Effect<boolean> =>
+  Effect.tx(Effect.flatMap(TxRef.get(slot), (queue): Effect.Effect<boolean, never, Effect.Transaction> => {
+    if (!isLive(queue)) return Effect.succeed(false)
+    const head = Fifo.peek(queue.entries)
+    return head !== undefined && head.sequence >= from ? Effect.succeed(true) : Effect.txRetry
+  }))
+
 export const make: Effect.Effect<MsgStoreDriver> = Effect.gen(function*() {
   const byRecipient = yield* TxHashMap.empty<RecipientId, Slot>()
   const bySender = yield* TxHashMap.empty<SenderId, Slot>()
-
-  /**
-   * Outside a transaction the directory is read as it was last committed, at a tenth of the price of a boundary. Inside
-   * the caller's own `Effect.tx` it has to be read through the journal, which may hold a queue created a moment ago.
-   */
-  const look = <Id>(directory: TxHashMap.TxHashMap<Id, Slot>, id: Id): Effect.Effect<Option.Option<Slot>> =>
-    Effect.withFiber((fiber) =>
-      Option.isSome(Context.getOption(fiber.context, Effect.Transaction))
-        ? TxHashMap.get(directory, id)
-        : Effect.succeed(HashMap.get(directory.ref.value, id))
-    )
+  const directory = { byRecipient, bySender }
 
   const find = (target: Target) =>
     "senderId" in target ? look(bySender, target.senderId) : look(byRecipient, target.recipientId)
@@ -140,7 +133,7 @@ export const make: Effect.Effect<MsgStoreDriver> = Effect.gen(function*() {
               slot.value,
               (queue): [Result.Result<number, QueueNotFound>, Mailbox.Mailbox | Tombstone] =>
                 isLive(queue)
-                  ? [Result.succeed(queue.entries.size), { deletedAt: now }]
+                  ? [Result.succeed(queue.entries.size), { senderId: queue.senderId, deletedAt: now }]
                   : [Result.fail(new QueueNotFound({ target: { recipientId } })), queue]
             ),
             Effect.fromResult
@@ -180,6 +173,24 @@ export const make: Effect.Effect<MsgStoreDriver> = Effect.gen(function*() {
 
     size: (recipientId) => read({ recipientId }, (box) => box.entries.size),
 
-    deleteExpired: (recipientId, before) => update(recipientId, (box) => Mailbox.deleteExpired(box, before))
+    deleteExpired: (recipientId, before) => update(recipientId, (box) => Mailbox.deleteExpired(box, before)),
+
+    ...Maintenance.make({ byRecipient, bySender }),
+
+    // A queue that is deleted is seen as its tombstone, and from then on as whatever the directory has.
+    watch: (recipientId) =>
+      Effect.map(look(byRecipient, recipientId), (slot) => {
+        let known = slot
+        return (from) =>
+          Effect.flatMap(Option.isSome(known) ? Effect.succeed(known) : look(byRecipient, recipientId), (slot) => {
+            known = slot
+            return Option.isNone(slot) ? Effect.void : Effect.map(untilHead(slot.value, from), (there) => {
+              if (!there) known = Option.none()
+            })
+          })
+      }),
+
+    exportLog: Log.exportLog(directory),
+    importLog: Log.importLog(directory)
   }
 })

@@ -1,6 +1,7 @@
 /**
  * What a failed statement means to a caller: did anything happen, and does repeating help (spec 7.3 and 7.4)?
  */
+import type { PgCopy, PgTransaction } from "@restante/pg-session"
 import { Predicate } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { MsgStoreError } from "restante"
@@ -40,6 +41,10 @@ export const ofSqlError = (error: SqlError, kind: Kind): MsgStoreError.MsgStoreE
     // The driver could not read what the server sent.
     return corrupt
   }
+  return ofSqlState(code, kind)
+}
+
+const ofSqlState = (code: string, kind: Kind): MsgStoreError.MsgStoreErrorReason => {
   switch (code) {
     case "57P03":
     case "25006":
@@ -67,6 +72,31 @@ export const ofSqlError = (error: SqlError, kind: Kind): MsgStoreError.MsgStoreE
       return corrupt
   }
   return new MsgStoreError.SchemaMismatch({ problem: schemaProblem(code) })
+}
+
+/** Of BEGIN, COMMIT or ROLLBACK, or of the transaction as a whole. */
+export const ofTransactionError = (
+  error: SqlError | PgTransaction.PgTransactionError
+): MsgStoreError.MsgStoreErrorReason =>
+  error._tag === "SqlError"
+    // The server's own word about a transaction is that it is not applied; without its word it is a PgTransactionError.
+    ? ofSqlError(error, "read")
+    : error.reason.outcome === "unknown"
+    ? outcomeUnknown
+    : unavailable
+
+/** Of a COPY in a transaction, which goes with its session. */
+export const ofCopyError = ({ reason }: PgCopy.PgCopyError): MsgStoreError.MsgStoreErrorReason => {
+  switch (reason._tag) {
+    case "CopyError":
+      return ofSqlState(reason.sqlstate, "read")
+    case "SessionLost":
+    case "NoSession":
+      return unavailable
+    case "BadRow":
+    case "Misuse":
+      return corrupt
+  }
 }
 
 const schemaProblem = (code: string): string => {

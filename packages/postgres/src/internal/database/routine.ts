@@ -7,17 +7,16 @@
  * by a limit here for a server that is silent.
  */
 import type { PgClient } from "@effect/sql-pg"
-import { Context, Data, Duration, Effect, Option, Result, Schema, Semaphore } from "effect"
+import { Context, Duration, Effect, Option, Result, Schema, Semaphore } from "effect"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { MsgStoreError } from "restante"
+import { RoutineFailure } from "./failure.ts"
 import * as Reason from "./reason.ts"
 import type { SchemaName } from "./schemaName.ts"
+import * as Transaction from "./transaction.ts"
+import { within } from "./within.ts"
 
-/** A call of a routine failed. The store that made it wraps the reason in its own error. */
-export class RoutineFailure extends Data.TaggedError("RoutineFailure")<{
-  readonly reason: MsgStoreError.MsgStoreErrorReason
-  readonly cause: unknown
-}> {}
+export { RoutineFailure } from "./failure.ts"
 
 export interface Options {
   readonly schema: SchemaName
@@ -37,42 +36,10 @@ interface Signature<Row> {
 
 type Routine<Row> = (...parameters: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, RoutineFailure>
 
-export interface Database {
+export interface Database extends Transaction.Transactions {
+  readonly schema: SchemaName
   readonly routine: <Row>(name: string, signature: Signature<Row>) => Routine<Row>
 }
-
-/**
- * Awaits an effect for so long, in real time: limits are for servers that are silent, and a test may move its own clock. What
- * is given up is interrupted in the background, because the driver's attempt to cancel takes seconds more on a connection
- * that is dead; the pool discards a connection that comes back with work under way.
- *
- * `Effect.timeoutOrElse` awaits what it interrupts, and its race costs a turn of the event loop for each call: with it a
- * `peek` by one fiber took 213 µs, and takes 157.
- */
-const within = <A, E, R, F>(
-  effect: Effect.Effect<A, E, R>,
-  limit: Duration.Duration,
-  late: F
-): Effect.Effect<A, E | F, R> =>
-  Effect.flatMap(
-    Effect.forkDetach(effect, { startImmediately: true }),
-    (fiber) =>
-      Effect.callback<A, E | F>((resume) => {
-        const timer = setTimeout(() => {
-          // In this order: a fiber that only waits ends at once, and its interruption would be the answer.
-          resume(Effect.fail(late))
-          fiber.interruptUnsafe()
-        }, Duration.toMillis(limit))
-        fiber.addObserver((exit) => {
-          clearTimeout(timer)
-          resume(exit)
-        })
-        return Effect.sync(() => {
-          clearTimeout(timer)
-          fiber.interruptUnsafe()
-        })
-      })
-  )
 
 const unavailable = (cause: unknown) => new RoutineFailure({ reason: new MsgStoreError.Unavailable(), cause })
 
@@ -139,5 +106,5 @@ export const make = (sql: PgClient.PgClient, options: Options): Database => {
       )
     }
   }
-  return { routine }
+  return { schema: options.schema, routine, ...Transaction.make(sql, { ...options, permits }) }
 }

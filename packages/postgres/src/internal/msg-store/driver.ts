@@ -2,30 +2,19 @@
  * The PostgreSQL driver: each operation is one call of one stored function, whose row says what happened.
  */
 import { PgTypes } from "@effect/sql-pg"
-import { Array as Arr, Effect, type Option, Result } from "effect"
+import { Effect, type Option, Result } from "effect"
 import type { Message, MsgStore, MsgStoreDriver, Queue, SenderId } from "restante"
 import { MsgStoreError, RecipientId } from "restante"
 import * as Bytes from "../database/bytes.ts"
-import { type Database, RoutineFailure } from "../database/routine.ts"
+import type { Database, RoutineFailure } from "../database/routine.ts"
+import type { Arrivals } from "./arrivals.ts"
+import { corrupt, failureOf, single } from "./failure.ts"
+import * as Log from "./log.ts"
+import * as Maintenance from "./maintenance.ts"
 import * as Rows from "./rows.ts"
 import * as Senders from "./senders.ts"
 
-/** Names the operation in what a routine failed with. */
-const failureOf = (operation: string) => ({ cause, reason }: RoutineFailure) =>
-  Effect.fail(MsgStoreError.fromCause(operation, reason, cause))
-
-const corrupt = (problem: string) =>
-  new RoutineFailure({ reason: new MsgStoreError.Corrupt(), cause: new Error(problem) })
-
 const corruptEntry = corrupt("an entry of the queue violates the specification")
-
-/** The one row that most functions answer. */
-const single = <Row>(rows: Effect.Effect<ReadonlyArray<Row>, RoutineFailure>): Effect.Effect<Row, RoutineFailure> =>
-  Effect.flatMap(
-    rows,
-    (rows) =>
-      Arr.isReadonlyArrayNonEmpty(rows) ? Effect.succeed(rows[0]) : Effect.fail(corrupt("a function answered no row"))
-  )
 
 const written = (
   row: Rows.WriteRow,
@@ -69,7 +58,7 @@ const sendersOf = (items: ReadonlyArray<MsgStoreDriver.StampedItem>): ReadonlyAr
   ...new Set(items.flatMap(({ target }) => "senderId" in target ? [target.senderId] : []))
 ]
 
-export const make = (database: Database): MsgStoreDriver.MsgStoreDriver => {
+export const make = (database: Database, arrivals: Arrivals): MsgStoreDriver.MsgStoreDriver => {
   const getQueue = database.routine("get_queue", { kind: "read", parameters: ["bytea"], row: Rows.QueueRow })
   const getSenders = database.routine("get_senders", { kind: "read", parameters: ["bytea[]"], row: Rows.SenderRow })
   const createQueue = database.routine("create_queue", {
@@ -94,12 +83,12 @@ export const make = (database: Database): MsgStoreDriver.MsgStoreDriver => {
   })
   const write = database.routine("write", {
     kind: "change",
-    parameters: ["bytea", "bytea", "bytea", "bigint", "boolean", "bytea", "integer"],
+    parameters: ["bytea", "bytea", "bytea", "bigint", "boolean", "bytea", "integer", "boolean"],
     row: Rows.WriteRow
   })
   const writeMany = database.routine("write_many", {
     kind: "change",
-    parameters: ["bytea[]", "bytea[]", "bytea[]", "bigint[]", "boolean[]", "bytea[]", "integer", "boolean"],
+    parameters: ["bytea[]", "bytea[]", "bytea[]", "bigint[]", "boolean[]", "bytea[]", "integer", "boolean", "boolean"],
     row: Rows.WriteManyRow
   })
   const peek = database.routine("peek", { kind: "read", parameters: ["bytea"], row: Rows.PeekRow })
@@ -166,7 +155,8 @@ export const make = (database: Database): MsgStoreDriver.MsgStoreDriver => {
       BigInt(message.timestamp),
       message.notify,
       message.body,
-      defaultQuota
+      defaultQuota,
+      arrivals.notify
     ))
 
   const writeAsSender = (senderId: SenderId, message: MsgStoreDriver.StampedMessage, defaultQuota: number) => {
@@ -199,11 +189,17 @@ export const make = (database: Database): MsgStoreDriver.MsgStoreDriver => {
       Bytes.array(items.map(({ message }) => message.notify), bool),
       Bytes.array(items.map(({ message }) => message.body), bytea),
       defaultQuota,
-      final
+      final,
+      arrivals.notify
     )
   }
 
   return {
+    ...Maintenance.make(database),
+    ...Log.make(database, arrivals),
+
+    watch: arrivals.watch,
+
     createQueue: (queue, now) =>
       single(createQueue(
         Bytes.ofId(queue.recipientId),

@@ -1,5 +1,5 @@
 /**
- * What the stored functions of `0002_msg_store.sql` answer. Each row carries its outcome; what does not decode is corrupt
+ * What the stored functions of `migrations/` answer. Each row carries its outcome; what does not decode is corrupt
  * and is never handed out (spec 7.5).
  */
 import { Effect, Schema } from "effect"
@@ -108,6 +108,115 @@ export const SizeRow = Schema.Union([
   Schema.Struct({ outcome: Schema.Literal("found"), size: Schema.BigInt }),
   notFound
 ])
+
+const expiryColumns = {
+  visited: Schema.Int,
+  expired: Schema.BigInt,
+  skipped: Schema.Int,
+  failed: Schema.Int
+}
+
+export const ExpireAllRow = Schema.Union([
+  Schema.Struct({ outcome: Schema.Literal("more"), last: Schema.Uint8Array, ...expiryColumns }),
+  Schema.Struct({ outcome: Schema.Literal("done"), ...expiryColumns })
+])
+
+export const CompactRow = Schema.Union([
+  Schema.Struct({
+    outcome: Schema.Literal("more"),
+    last_deleted_at: Schema.BigInt,
+    last: Schema.Uint8Array,
+    removed: Schema.Int
+  }),
+  Schema.Struct({ outcome: Schema.Literal("done"), removed: Schema.Int })
+])
+
+export const StatsRow = Schema.Struct({
+  queues: Schema.BigInt,
+  suspended: Schema.BigInt,
+  latched: Schema.BigInt,
+  messages: Schema.BigInt,
+  markers: Schema.BigInt,
+  tombstones: Schema.BigInt
+})
+
+const suspectColumns = { checked: Schema.Int, suspects: Schema.Array(Schema.Uint8Array) }
+
+export const SuspectsRow = Schema.Union([
+  Schema.Struct({ outcome: Schema.Literal("more"), last: Schema.Uint8Array, ...suspectColumns }),
+  Schema.Struct({ outcome: Schema.Literal("done"), ...suspectColumns })
+])
+
+/** A latch is 1 or 0. */
+export const RecountRow = Schema.Union([
+  Schema.Struct({
+    outcome: Schema.Literal("drift"),
+    finding: Schema.Literals(["size", "latched", "headSequence", "nextSequence"]),
+    stored: Schema.BigInt,
+    actual: Schema.BigInt
+  }),
+  Schema.Struct({
+    outcome: Schema.Literal("violation"),
+    finding: Schema.Literals(["MarkerNotLast", "SeveralMarkers", "MalformedEntry"])
+  }),
+  outcomes("sound", "not_found")
+])
+
+export const ImportCreateRow = Schema.Struct({
+  ordinal: Schema.Int,
+  outcome: Schema.Literals(["created", "existing", "conflict"]),
+  queue_key: Schema.NullOr(Schema.BigInt)
+})
+
+export const ImportFindRow = Schema.Union([
+  Schema.Struct({ ordinal: Schema.Int, outcome: Schema.Literal("found"), queue_key: Schema.BigInt }),
+  Schema.Struct({ ordinal: Schema.Int, outcome: Schema.Literal("not_found") })
+])
+
+export const ImportMarkersRow = outcomes("taken")
+
+export const ImportLockRow = Schema.Union([
+  Schema.Struct({ outcome: Schema.Literal("more"), last: Schema.Uint8Array }),
+  outcomes("done")
+])
+
+const appendedColumns = { messages: Schema.BigInt, duplicates: Schema.BigInt }
+
+export const ImportAppendRow = Schema.Union([
+  Schema.Struct({
+    outcome: Schema.Literal("more"),
+    last_key: Schema.BigInt,
+    last_sequence: Schema.BigInt,
+    last_n: Schema.BigInt,
+    ...appendedColumns
+  }),
+  Schema.Struct({ outcome: Schema.Literal("done"), ...appendedColumns })
+])
+
+const finishedColumns = { created: Schema.BigInt, existing: Schema.BigInt, latched: Schema.BigInt }
+
+export const ImportFinishRow = Schema.Union([
+  Schema.Struct({ outcome: Schema.Literal("more"), last: Schema.Uint8Array, ...finishedColumns }),
+  Schema.Struct({ outcome: Schema.Literal("done"), ...finishedColumns })
+])
+
+/** Columns of queues are null in rows of entries, and the other way round. */
+export const ExportRow = Schema.Struct({
+  kind: Schema.String,
+  recipient_id: Schema.NullOr(Schema.Uint8Array),
+  sequence: Schema.NullOr(Schema.BigInt),
+  message_id: Schema.NullOr(Schema.Uint8Array),
+  ts: Schema.NullOr(Schema.BigInt),
+  notify: Schema.NullOr(Schema.Boolean),
+  body: Schema.NullOr(Schema.Uint8Array),
+  sender_id: Schema.NullOr(Schema.Uint8Array),
+  quota: Schema.NullOr(Schema.Int),
+  status: Schema.NullOr(Schema.String),
+  created_at: Schema.NullOr(Schema.BigInt),
+  updated_at: Schema.NullOr(Schema.BigInt),
+  next_sequence: Schema.NullOr(Schema.BigInt)
+})
+export type ExportRow = typeof ExportRow.Type
 
 const kinds: Readonly<Record<string, Message.Entry["kind"]>> = { m: "message", q: "quota" }
 
