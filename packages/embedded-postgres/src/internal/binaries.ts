@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
 import { accessSync, constants } from "node:fs"
 import { createRequire } from "node:module"
-import { dirname, join } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import {
   BinariesMissing,
   BinariesUnusable,
@@ -20,6 +20,8 @@ import { candidates, type RunAs } from "./run-as.ts"
 export interface Binaries {
   readonly initdb: string
   readonly postgres: string
+  /** As the server says it, "18.4". */
+  readonly version: string
   /** The major version, "18". */
   readonly major: string
   readonly runAs: RunAs | undefined
@@ -47,19 +49,20 @@ const locate = Effect.fnUntraced(function*(
       })
     )
   }
-  if (given !== undefined) return given
+  // The programs run in another folder.
+  if (given !== undefined) return resolve(given)
   const packageName = packages[platform]
   if (packageName === undefined) return yield* fail(new PlatformUnsupported({ platform, output: "" }))
   // Trap: the package exports nothing but its entry, so not even its package.json can be resolved.
   return yield* attempt(
     () => join(dirname(createRequire(import.meta.url).resolve(packageName)), "..", "native"),
     // Node's message goes on with a list of the modules that asked; the first line says it all.
-    (output) => new BinariesMissing({ packageName, output: output.split("\n")[0] ?? "" })
+    (output) => new BinariesMissing({ place: packageName, output: output.split("\n")[0] ?? "" })
   )
 })
 
 type Trial =
-  | { readonly _tag: "Runs"; readonly major: string }
+  | { readonly _tag: "Runs"; readonly version: string }
   | { readonly _tag: "CannotBecome"; readonly output: string }
   | { readonly _tag: "CannotRun"; readonly output: string }
 
@@ -83,8 +86,8 @@ const tryOut = (native: string, runAs: RunAs | undefined): Effect.Effect<Trial> 
         ["--version"],
         { ...identity(runAs), cwd: "/", env: environment(), timeout: 30_000 },
         (error, stdout, stderr) => {
-          const major = /\(PostgreSQL\) (\d+)/.exec(stdout)?.[1]
-          if (error === null && major !== undefined) return conclude({ _tag: "Runs", major })
+          const version = /\(PostgreSQL\) (\d\S*)/.exec(stdout)?.[1]
+          if (error === null && version !== undefined) return conclude({ _tag: "Runs", version })
           refuse(error, lastWords([error?.message ?? "", stderr, stdout].join("\n")))
         }
       )
@@ -93,10 +96,12 @@ const tryOut = (native: string, runAs: RunAs | undefined): Effect.Effect<Trial> 
     }
   })
 
-const ready = (native: string, major: string, runAs: RunAs | undefined): Binaries => ({
+const ready = (native: string, version: string, runAs: RunAs | undefined): Binaries => ({
   initdb: join(native, "bin", "initdb"),
   postgres: join(native, "bin", "postgres"),
-  major,
+  version,
+  // Also of a version that is not released yet, such as "19beta1".
+  major: String(Number.parseInt(version, 10)),
   runAs
 })
 
@@ -109,7 +114,10 @@ export const prepare = Effect.fnUntraced(function*(options: {
   for (const program of ["postgres", "initdb"]) {
     yield* attempt(
       () => accessSync(join(native, "bin", program), constants.R_OK),
-      (output) => new BinariesUnusable({ directory: native, output })
+      (output, code) =>
+        code === "ENOENT"
+          ? new BinariesMissing({ place: native, output })
+          : new BinariesUnusable({ directory: native, output })
     )
   }
   const complete = yield* attempt(
@@ -121,14 +129,14 @@ export const prepare = Effect.fnUntraced(function*(options: {
   const refusals: Array<string> = []
   for (const runAs of users) {
     const inPlace = complete ? yield* tryOut(native, runAs) : undefined
-    if (inPlace?._tag === "Runs") return ready(native, inPlace.major, runAs)
+    if (inPlace?._tag === "Runs") return ready(native, inPlace.version, runAs)
     if (inPlace?._tag === "CannotBecome") {
       refusals.push(`${runAs?.name}: ${inPlace.output}`)
       continue
     }
     const directory = yield* privateCopy(native)
     const copied = yield* tryOut(directory, runAs)
-    if (copied._tag === "Runs") return ready(directory, copied.major, runAs)
+    if (copied._tag === "Runs") return ready(directory, copied.version, runAs)
     if (copied._tag === "CannotRun") return yield* fail(new BinariesUnusable({ directory, output: copied.output }))
     refusals.push(`${runAs?.name}: ${copied.output}`)
   }

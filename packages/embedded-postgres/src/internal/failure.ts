@@ -17,9 +17,12 @@ export const failure = (reason: Reason): EmbeddedPostgresError => new EmbeddedPo
 
 export const fail = (reason: Reason): Effect.Effect<never, EmbeddedPostgresError> => Effect.fail(failure(reason))
 
-/** Runs synchronous file system calls; what they throw becomes the given reason. */
-export const attempt = <A>(f: () => A, reason: (output: string) => Reason): Effect.Effect<A, EmbeddedPostgresError> =>
-  Effect.try({ try: f, catch: (thrown) => failure(reason(words(thrown))) })
+/** Runs synchronous file system calls; what they throw, and the code of that, becomes the given reason. */
+export const attempt = <A>(
+  f: () => A,
+  reason: (output: string, code: string) => Reason
+): Effect.Effect<A, EmbeddedPostgresError> =>
+  Effect.try({ try: f, catch: (thrown) => failure(reason(words(thrown), codeOf(thrown))) })
 
 /** Runs asynchronous file system calls; what they throw becomes the given reason. */
 export const attemptPromise = <A>(

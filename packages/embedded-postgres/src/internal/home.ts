@@ -210,9 +210,9 @@ const initialise = Effect.fnUntraced(function*(
       `--pwfile=${passwordFile}`,
       "--auth=scram-sha-256",
       "--encoding=UTF8",
-      "--locale-provider=builtin",
-      "--builtin-locale=C.UTF-8",
       "--locale=C",
+      // Older servers have no provider of their own: theirs is the C library, whose C is the only locale on every machine.
+      ...(Number(binaries.major) >= 17 ? ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] : []),
       "--no-instructions",
       ...(durable ? [] : ["--no-sync"])
     ]
