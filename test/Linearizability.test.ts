@@ -686,7 +686,7 @@ describe("a recording of which one answer was changed", () => {
         Effect.tap(
           MsgStoreHistories.record(store, [MsgStoreHistories.play(store, MsgStoreHistories.counter())], program),
           (history) => Effect.sync(() => histories.push(history))
-        ), { histories: 200 })
+        ), { histories: 800 })
       for (const [what, mutate] of Object.entries(mutations)) {
         const changed = histories.flatMap((history) => mutate(history) ?? [])
         assert.isAbove(changed.length, 10, `recordings with ${what}`)
