@@ -567,7 +567,7 @@ describe("receive", () => {
         )
       )
       assert.instanceOf(error, MsgStoreError.MsgStoreError)
-      assert.strictEqual(error.operation, "acknowledgeThrough")
+      assert.strictEqual(error.operation, "acknowledge")
       assert.strictEqual(yield* direct.size(recipientId), 1)
     })))
 })

@@ -25,7 +25,7 @@ interface Bench {
 }
 
 /** Runs a test with a database of its own, a store over it and a client of its owner. */
-const withStore = <A, E>(use: (bench: Bench) => Effect.Effect<A, E>) =>
+const withStore = <A, E>(use: (bench: Bench) => Effect.Effect<A, E, Scope.Scope>) =>
   Effect.scoped(Effect.gen(function*() {
     const { url } = yield* PostgresDatabase.clone
     const another = Effect.orDie(Effect.map(
@@ -33,7 +33,7 @@ const withStore = <A, E>(use: (bench: Bench) => Effect.Effect<A, E>) =>
       (context) => Context.get(context, MsgStore.MsgStore)
     ))
     const owner = Context.get(yield* Layer.build(PostgresDatabase.ownerLayer(url)), PgClient.PgClient)
-    return yield* use({ owner, store: yield* another, another })
+    return yield* Effect.scoped(use({ owner, store: yield* another, another }))
   }))
 
 const message = (name: string, timestamp: number): Message.NewMessage => ({
@@ -103,6 +103,23 @@ describe("expireAll", () => {
         assert.deepStrictEqual(yield* PostgresDatabase.unsound(owner), [])
       })
     ))
+
+  it.live("a server that takes no changes is Unavailable, and no failure of its queues (rule 7.4)", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { url } = yield* PostgresDatabase.clone
+      const owner = Context.get(yield* Layer.build(PostgresDatabase.ownerLayer(url)), PgClient.PgClient)
+      const build = Effect.map(
+        Layer.build(Layer.fresh(PgMsgStore.layer({ url }))),
+        (context) => Context.get(context, MsgStore.MsgStore)
+      )
+      yield* aged(yield* build, [10])
+      yield* owner`do $$ begin
+        execute format('alter database %I set default_transaction_read_only = on', current_database());
+      end $$`
+      const store = yield* build
+      const error = yield* Effect.flip(store.expireAll({ before: 100 }))
+      assert.strictEqual(error._tag === "MsgStoreError" ? error.reason._tag : error._tag, "Unavailable")
+    })))
 
   it.live("a queue that is locked is skipped if it has something to expire, and is not waited for (rule 4.11)", () =>
     withStore(({ owner, store }) =>

@@ -10,28 +10,21 @@ import { driverOf } from "./wrong-stores/WrongStore.ts"
 const message = (name: string): Message.NewMessage => ({ ...Message.fromText(name), id: MessageId.named(name) })
 
 const lost = new MsgStoreError.MsgStoreError({
-  operation: "acknowledgeThrough",
+  operation: "acknowledge",
   reason: new MsgStoreError.OutcomeUnknown()
 })
 
+type Acknowledgement = ReturnType<MsgStoreDriver.MsgStoreDriver["acknowledge"]>
+
 /** A queue with three messages, in a store that does this to acknowledgements. */
 const withAcknowledgement = Effect.fnUntraced(function*(
-  handle: (
-    acknowledge: Effect.Effect<
-      number,
-      MsgStoreError.QueueNotFound | MsgStoreError.SequenceNotAssigned | MsgStoreError.MsgStoreError
-    >,
-    call: number
-  ) => Effect.Effect<
-    number,
-    MsgStoreError.QueueNotFound | MsgStoreError.SequenceNotAssigned | MsgStoreError.MsgStoreError
-  >
+  handle: (acknowledge: Acknowledgement, call: number) => Acknowledgement
 ) {
   let calls = 0
   const driver = driverOf(new MsgStoreModel.MsgStoreModel(), {
-    replaces: ({ acknowledgeThroughSequence }) => ({
-      acknowledgeThroughSequence: (recipientId, sequence) =>
-        Effect.suspend(() => handle(acknowledgeThroughSequence(recipientId, sequence), ++calls))
+    replaces: ({ acknowledge }) => ({
+      acknowledge: (recipientId, messageId) =>
+        Effect.suspend(() => handle(acknowledge(recipientId, messageId), ++calls))
     })
   })
   const store = yield* MsgStoreDriver.makeStore(driver, {})
@@ -79,11 +72,17 @@ describe("an acknowledgement", () => {
       assert.deepStrictEqual(seen, ["m1"])
     }))
 
-  it.live("of a queue that is not the one that was read ends the stream with QueueNotFound", () =>
+  it.live("of the marker names no other queue's entry: one that was created anew ends the stream with QueueNotFound", () =>
     Effect.gen(function*() {
-      const { read, recipientId } = yield* withAcknowledgement(() =>
-        Effect.fail(new MsgStoreError.SequenceNotAssigned({ next: 1n }))
-      )
+      const driver = driverOf(new MsgStoreModel.MsgStoreModel(), {
+        replaces: () => ({
+          acknowledgeThroughSequence: () => Effect.fail(new MsgStoreError.SequenceNotAssigned({ next: 1n }))
+        })
+      })
+      const store = yield* MsgStoreDriver.makeStore(driver, {})
+      const { recipientId } = yield* store.createQueue({ quota: 0 })
+      yield* store.write({ recipientId }, message("m1"))
+      const read = Stream.runForEach(Stream.take(store.receive(recipientId), 2), (received) => Effect.scoped(received))
       const error = yield* Effect.flip(read)
       assert.deepStrictEqual(error._tag === "QueueNotFound" ? error.target : error._tag, { recipientId })
     }))

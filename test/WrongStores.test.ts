@@ -1,6 +1,6 @@
 /**
  * Proves that the suite can fail: each store in `wrong-stores/` has one mistake, and the cases that its file names have to
- * catch it. At the end it prints, for each mistake, everything that did.
+ * catch it. At the end it prints, for each mistake, how many of them did.
  */
 import { MsgStoreCases, MsgStoreModel } from "@restante/conformance"
 import { Effect } from "effect"
@@ -110,11 +110,15 @@ describe("a wrong store", () => {
 
   it.each(names)("%s is caught by the cases that its file names", async (name) => {
     const wrong = await load(name)
-    const { failed } = await run(wrong.layer, (test) => !isHistories(test))
+    // Only the cases that are named to catch it: all of them, on more than a hundred stores, take as long as all other tests.
+    const { failed, passed } = await run(
+      wrong.layer,
+      (test) => !isHistories(test) && test.spec.some((number) => wrong.caughtBy.includes(number))
+    )
     const numbers = sorted(failed.flatMap((end) => end.case.spec))
     summary.push(
-      `${name} ${wrong.mistake}: caught by ${failed.length} of the cases, which cover ${numbers.join(", ")}` +
-        (wrong.caughtByHistories ? "; and by random histories" : "; not by random histories")
+      `${name} ${wrong.mistake}: caught by ${failed.length} of ${failed.length + passed.length} cases on its subject` +
+        (wrong.caughtByHistories ? ", and by random histories" : ", not by random histories")
     )
     assert.isAbove(wrong.caughtBy.length, 0, "a wrong store names the cases that have to catch it")
     assert.deepEqual(wrong.caughtBy.filter((number) => !numbers.includes(number)), [], "numbers that did not catch it")

@@ -50,6 +50,11 @@ const written = (
     ? Effect.fail(new MsgStoreError.QueueSuspended())
     : orNotFound(answer)
 
+const overtaken = new MsgStoreError.MsgStoreError({
+  operation: "importLog",
+  reason: new MsgStoreError.Unavailable()
+})
+
 /** The driver of a model: one step of it for each call. */
 export const driverOf = (
   model: MsgStoreModel.MsgStoreModel,
@@ -130,7 +135,10 @@ export const driverOf = (
                 return reason === undefined ? [] : [{ index, reason }]
               })
             ),
-          merge: () => Effect.sync(() => model.merge(staged))
+          merge: () =>
+            Effect.suspend(() =>
+              model.isOvertaken(staged) ? Effect.fail(overtaken) : Effect.succeed(model.merge(staged))
+            )
         })
       }),
     watch: (recipientId) =>

@@ -411,6 +411,18 @@ export class MsgStoreModel {
     return undefined
   }
 
+  /** Whether an id of a queue that is to be created was taken by somebody else since it was staged. */
+  isOvertaken(staged: ModelImport): boolean {
+    return staged.accepted.some((record) => {
+      if (record._tag === "Entry" || staged.present.includes(record.queue.recipientId)) return false
+      const { recipientId, senderId } = record.queue
+      return this.queues.some((queue) =>
+        (queue.recipientId === recipientId) !== (queue.senderId === senderId) ||
+        (queue.deleted && queue.recipientId === recipientId)
+      )
+    })
+  }
+
   /** Rule 8.5 for each queue that was named. */
   merge(staged: ModelImport): ModelMerge {
     const counts = { queuesCreated: 0, queuesExisting: 0, messages: 0, duplicates: 0, latchedQueues: 0 }

@@ -268,6 +268,12 @@ export const makeStore = (
 
     const peek = byRecipient("peek", driver.peek)
 
+    const acknowledge = byRecipient(
+      "acknowledge",
+      (recipientId, messageId: MessageId) =>
+        unless(Arguments.messageId(messageId), () => driver.acknowledge(recipientId, messageId))
+    )
+
     const acknowledgeThrough = byRecipient("acknowledgeThrough", (recipientId, through: Through) =>
       unless(
         Arguments.through(through),
@@ -358,11 +364,7 @@ export const makeStore = (
 
       peekBatch,
 
-      acknowledge: byRecipient(
-        "acknowledge",
-        (recipientId, messageId: MessageId) =>
-          unless(Arguments.messageId(messageId), () => driver.acknowledge(recipientId, messageId))
-      ),
+      acknowledge,
 
       acknowledgeAndPeek: byRecipient(
         "acknowledgeAndPeek",
@@ -425,7 +427,7 @@ export const makeStore = (
       arrivals: (recipientId) => ofReader(recipientId, () => Arrivals.arrivals(driver, recipientId)),
 
       receive: (recipientId) =>
-        ofReader(recipientId, () => Arrivals.receive(driver, { acknowledgeThrough, peek }, recipientId)),
+        ofReader(recipientId, () => Arrivals.receive(driver, { acknowledge, acknowledgeThrough, peek }, recipientId)),
 
       // Up to what was there at the start: a reader slower than the writer would never come to an end.
       messages: (recipientId) =>

@@ -68,8 +68,8 @@ begin
         skipped := skipped + 1;
       end if;
     exception
-      when transaction_rollback then
-        -- A conflict, which concerns the whole transaction: the client repeats the call.
+      when transaction_rollback or read_only_sql_transaction or insufficient_resources or system_error then
+        -- Not this queue's own failure: a conflict, which the client repeats, or a server that can do no work.
         raise;
       when others then
         failed := failed + 1;

@@ -75,6 +75,14 @@ const duration = (input: Duration.Input, field: string): Effect.Effect<Duration.
     : Effect.fail(new InvalidArgument({ field, problem: "must be a finite duration of at least one millisecond" }))
 }
 
+/** The server's own limits are 32-bit numbers of milliseconds. */
+const serverDuration = (input: Duration.Input, field: string): Effect.Effect<Duration.Duration, InvalidArgument> =>
+  Effect.filterOrFail(
+    duration(input, field),
+    (duration) => Duration.toMillis(duration) <= 2_147_483_647,
+    () => new InvalidArgument({ field, problem: "must be at most 2,147,483,647 milliseconds" })
+  )
+
 /** Checks the options and fills in the defaults. */
 const resolve = (options: Options & Pick<PoolOptions, "lockTimeout">) =>
   Effect.all({
@@ -83,8 +91,8 @@ const resolve = (options: Options & Pick<PoolOptions, "lockTimeout">) =>
       ? Effect.succeed(options.poolSize ?? defaults.poolSize)
       : Effect.fail(new InvalidArgument({ field: "poolSize", problem: "must be an integer of at least 1" })),
     acquireTimeout: duration(options.acquireTimeout ?? defaults.acquireTimeout, "acquireTimeout"),
-    lockTimeout: duration(options.lockTimeout ?? defaults.lockTimeout, "lockTimeout"),
-    statementTimeout: duration(options.statementTimeout ?? defaults.statementTimeout, "statementTimeout"),
+    lockTimeout: serverDuration(options.lockTimeout ?? defaults.lockTimeout, "lockTimeout"),
+    statementTimeout: serverDuration(options.statementTimeout ?? defaults.statementTimeout, "statementTimeout"),
     arrivalsPollInterval: duration(
       options.arrivalsPollInterval ?? defaults.arrivalsPollInterval,
       "arrivalsPollInterval"

@@ -177,6 +177,27 @@ export const arrivals = group("H Wake-ups", [
     for (const { fiber } of readers) yield* woken(fiber)
   }),
 
+  test("a message that is acknowledged after its queue was created anew takes no message of the new one along", [
+    "4.15",
+    "4.9"
+  ], function*({ openEmpty }) {
+    const store = yield* openEmpty({})
+    const queue = yield* freshQueue(store, { holding: names(2) })
+    const pull = yield* Stream.toPull(store.receive(queue.recipientId))
+    const next = Effect.flatMap(soon("a message", pull), ([received]) => received)
+    yield* Effect.scoped(next)
+    yield* Effect.scoped(Effect.andThen(
+      next,
+      Effect.gen(function*() {
+        yield* queue.delete
+        yield* store.compactDeleted({ before: Number.MAX_SAFE_INTEGER })
+        yield* store.createQueue({ ...queue.reader, ...queue.writer })
+        for (const name of names(4, "N")) yield* queue.write(name)
+      })
+    ))
+    Expect.same("what is left", yield* queue.labels, names(4, "N"))
+  }, { emptyStorage: true }),
+
   test("a queue that was deleted and created anew is not the one that its reader waits for", [
     "4.15",
     "4.9"

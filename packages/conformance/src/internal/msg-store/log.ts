@@ -1,7 +1,7 @@
 /**
  * A store as a file, and a file into a store (section 8). Cases about whole exports have a store of their own.
  */
-import { Array as Arr, Deferred, Effect, Fiber, Option, Result, Stream } from "effect"
+import { Array as Arr, Deferred, Effect, Exit, Fiber, Option, Result, Stream } from "effect"
 import type { Message, MessageLog, MsgStoreDriver } from "restante"
 import { MessageId, RecipientId, SenderId } from "restante"
 import type { Store } from "./case.ts"
@@ -875,6 +875,35 @@ const rejecting = group("K Export and import", [
       yield* importText(store, log(lines)),
       report({ lines: 43, queuesCreated: 1, messages: 40 })
     )
+  }),
+
+  test("a queue whose id somebody takes while it is imported is not lost without a word", [
+    "100",
+    "8.4",
+    "4.7"
+  ], function*({ open }) {
+    // Small pages, so that the queue's line has been handed on by then.
+    const store = yield* open({ maxBodyBytes: 8, maxBatchBytes: 8 })
+    const queue = logged(store)
+    const other = logged(store)
+    const text = log([queueLine(queue), ...names(20).map((name, i) => entryLine(queue, entry(name, BigInt(i + 1))))])
+    const half = Math.floor(text.length / 2)
+    // On a thread of its own, because a store may let it wait for the import.
+    const creation = yield* Deferred.make<Fiber.Fiber<unknown, unknown>>()
+    const taking = Effect.flatMap(
+      Effect.forkScoped(store.createQueue({ ...other.reader, ...queue.writer }), { startImmediately: true }),
+      (fiber) => Effect.andThen(Effect.yieldNow, Deferred.succeed(creation, fiber))
+    )
+    const imported = yield* Effect.exit(store.importLog(
+      Stream.make(bytes(text.slice(0, half))).pipe(
+        Stream.concat(Stream.fromEffectDrain(taking)),
+        Stream.concat(Stream.make(bytes(text.slice(half))))
+      ),
+      { mode: "strict" }
+    ))
+    const created = yield* Fiber.await(yield* Deferred.await(creation))
+    Expect.holds("one of the two has the id", Exit.isSuccess(imported) !== Exit.isSuccess(created))
+    if (Exit.isSuccess(imported)) Expect.same("the import", yield* queue.size, 20)
   }),
 
   test("a line that is too long and a body that is too large are rejected, and their neighbours imported", [

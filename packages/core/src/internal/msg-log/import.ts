@@ -118,9 +118,10 @@ export const importLog = <E, R, E2, R2>(
       if (decoded._tag === "Rejected") {
         reject(number, decoded.reason, bytes)
       } else if (place === "within" && (decoded._tag === "Queue" || decoded._tag === "Entry")) {
-        reserve(decoded._tag === "Queue" ? 0 : decoded.entry.body.length)
+        const raw = rejects === undefined ? noBytes : new Uint8Array(bytes)
+        reserve(raw.length + (decoded._tag === "Queue" ? 0 : decoded.entry.body.length))
         page.records.push(decoded)
-        page.lines.push({ number, raw: rejects === undefined ? noBytes : new Uint8Array(bytes) })
+        page.lines.push({ number, raw })
       } else {
         reject(number, "Malformed", bytes)
       }

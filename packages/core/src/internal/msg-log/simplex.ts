@@ -14,11 +14,15 @@ const flags = /^flags=([TF])/
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
+/** Trap: what `split` or `slice` make of a text keeps all of it in memory, and an id lives as long as its entry. */
+const ownText = (line: Uint8Array, start: number, length: number): string =>
+  decoder.decode(line.subarray(start, start + length))
+
 const decode = (line: Uint8Array): Decoded => {
   // One field more than a line may have, so that it shows.
   const [version, recipient = "", message = "", time = "", ...rest] = decoder.decode(line).split(" ", 7)
-  const recipientId = Base64Url.unpad(recipient)
-  const id = Base64Url.unpad(message)
+  const recipientId = Base64Url.unpad(ownText(line, 3, recipient.length))
+  const id = Base64Url.unpad(ownText(line, 4 + recipient.length, message.length))
   const timestamp = seconds.test(time) ? Number(time) * 1_000 : Number.NaN
   if (
     version !== "v3" || !RecipientId.is(recipientId) || !MessageId.is(id) || !Number.isSafeInteger(timestamp) ||

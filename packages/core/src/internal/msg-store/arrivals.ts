@@ -38,7 +38,7 @@ export const arrivals = (
     return Stream.fromEffectRepeat(next)
   }))
 
-type Operations = Pick<MsgStore["Service"], "acknowledgeThrough" | "peek">
+type Operations = Pick<MsgStore["Service"], "acknowledge" | "acknowledgeThrough" | "peek">
 
 type Failure = QueueNotFound | InvalidArgument | MsgStoreError
 
@@ -92,7 +92,7 @@ class Delivery {
  */
 export const receive = (
   driver: Pick<MsgStoreDriver, "watch">,
-  { acknowledgeThrough, peek }: Operations,
+  { acknowledge, acknowledgeThrough, peek }: Operations,
   recipientId: RecipientId
 ): Stream.Stream<Received, Failure> =>
   Stream.unwrap(Effect.map(driver.watch(recipientId), (wait) => {
@@ -102,16 +102,19 @@ export const receive = (
       peek(recipientId),
       (found) => Option.isSome(found) ? Effect.succeed(found.value) : Effect.andThen(wait(0n), head)
     )
-    // By its sequence, which can name no other entry: the id of a marker may be written again (see `acknowledge`).
-    const acknowledge = (entry: Entry): Effect.Effect<unknown, Failure> =>
-      Effect.catchTag(
-        acknowledgeThrough(recipientId, { sequence: entry.sequence }),
-        "SequenceNotAssigned",
-        // Only another queue of this id, whose sequences began again, has not given it out.
-        () => Effect.fail(new QueueNotFound({ target: { recipientId } }))
-      )
+    // A message by its id, and only as the head, so that a queue of this id that was created anew meanwhile keeps what nobody
+    // has read. The marker by its sequence: its id is the one that writers write again (see `acknowledge`).
+    const removal = (entry: Entry): Effect.Effect<unknown, Failure> =>
+      entry.kind === "message"
+        ? acknowledge(recipientId, entry.id)
+        : Effect.catchTag(
+          acknowledgeThrough(recipientId, { sequence: entry.sequence }),
+          "SequenceNotAssigned",
+          // Only another queue of this id, whose sequences began again, has not given it out.
+          () => Effect.fail(new QueueNotFound({ target: { recipientId } }))
+        )
     return Stream.fromEffectRepeat(Effect.map(Effect.andThen(settled, head), (entry) => {
-      last = new Delivery(entry, acknowledge(entry))
+      last = new Delivery(entry, removal(entry))
       return last.received
     }))
   }))

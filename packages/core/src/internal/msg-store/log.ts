@@ -10,6 +10,7 @@ import { PreventSchedulerYield } from "effect/Scheduler"
 import type { Entry } from "../../Message.ts"
 import { MessageId } from "../../Message.ts"
 import type { ImportSession, LogQueue, LogRecord, MsgStoreDriver } from "../../MsgStoreDriver.ts"
+import { fromCause, Unavailable } from "../../MsgStoreError.ts"
 import { RecipientId, type SenderId } from "../../QueueId.ts"
 import type { Directory, Slot, Tombstone } from "./directory.ts"
 import { inOrder, isLive, look } from "./directory.ts"
@@ -17,6 +18,17 @@ import * as Fifo from "./fifo.ts"
 import type { Mailbox } from "./mailbox.ts"
 import * as Mailboxes from "./mailbox.ts"
 import { type Merge, merge } from "./merge.ts"
+
+/** Between staging and merging somebody took an id of a queue that is to be created: imported again, the line is refused. */
+const idsTaken = Effect.suspend(() =>
+  Effect.fail(
+    fromCause(
+      "importLog",
+      new Unavailable(),
+      new Error("an id of a new queue was taken while the import was under way")
+    )
+  )
+)
 
 function* pages(
   directory: Directory,
@@ -197,9 +209,11 @@ const session = (directory: Directory): ImportSession => {
       for (const [recipientId, staged] of stagedQueues) {
         const slot = yield* TxHashMap.get(byRecipient, recipientId)
         const box = base(staged, Option.isSome(slot) ? yield* TxRef.get(slot.value) : undefined)
-        if (box === undefined) continue
         const isNew = Option.isNone(slot)
-        if (isNew && (yield* TxHashMap.has(bySender, box.senderId))) continue
+        if (!staged.wasThere && (box === undefined || (isNew && (yield* TxHashMap.has(bySender, box.senderId))))) {
+          return yield* idsTaken
+        }
+        if (box === undefined) continue
         const result = work(staged, box, defaultQuota)
         if (result._tag === "DerivesFrom") return undefined
         const { box: merged, duplicates, messages } = result

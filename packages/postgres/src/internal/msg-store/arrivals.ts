@@ -9,10 +9,11 @@
 import { PgTypes } from "@effect/sql-pg"
 import type { PgListener } from "@restante/pg-session"
 import type { Scope } from "effect"
-import { Array as Arr, Cause, Clock, Duration, Effect, Latch, Option, Random, Schedule, Schema } from "effect"
+import { Array as Arr, Clock, Duration, Effect, Latch, Option, Random, Schedule, Schema } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { createHash } from "node:crypto"
 import type { MsgStoreDriver } from "restante"
+import { MsgStoreError } from "restante"
 import * as Bytes from "../database/bytes.ts"
 import type { Database, RoutineFailure } from "../database/routine.ts"
 import { single } from "./failure.ts"
@@ -45,6 +46,13 @@ interface Reader {
 
 /** What a notification has in place of an id: see `_notify_arrivals`. */
 const hashOf = (recipientId: Uint8Array): string => createHash("sha256").update(recipientId).digest("hex").slice(0, 16)
+
+/** The layer of the store was closed, so nobody would wake a reader who waits. */
+const layerClosed = MsgStoreError.fromCause(
+  "arrivals",
+  new MsgStoreError.Unavailable(),
+  new Error("the layer of the store was closed")
+)
 
 /** How many queues one call looks at. */
 const pageSize = 1_000
@@ -91,6 +99,7 @@ export const make = Effect.fnUntraced(function*(
   /** Open when the next look cannot wait; closed by the poller only. */
   const urgent = Latch.makeUnsafe(false)
   let listening: PgListener.PgListener["Service"] | undefined
+  let closed = false
 
   const tell = (reader: Reader) => {
     const wait = reader.waiting
@@ -188,22 +197,29 @@ export const make = Effect.fnUntraced(function*(
       patience = Math.min(patience * 2, interval)
       jitter = 0.8 + 0.2 * (yield* Random.next)
       // The server is away, perhaps. Readers who look for themselves learn that; those who wait go on waiting.
-      answered = yield* Effect.catchCause(Effect.as(look, true), (cause) =>
-        Cause.hasInterruptsOnly(cause)
-          ? Effect.interrupt
-          : Effect.as(Effect.logDebug("MsgStore: looking for arrivals has failed and is repeated"), false))
+      // Trap: a pool that is closed under us interrupts its callers, which is no reason for this fiber to end.
+      answered = yield* Effect.catchCause(
+        Effect.as(look, true),
+        () => Effect.as(Effect.logDebug("MsgStore: looking for arrivals has failed and is repeated"), false)
+      )
     }
   })
 
   // In real time, like the limits of calls: a test may move its own clock, and the server does not know.
   const inRealTime = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
-  yield* Effect.addFinalizer(() => Effect.sync(tellAll))
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      closed = true
+      tellAll()
+    })
+  )
   if (notify) yield* Effect.forkScoped(inRealTime(Effect.andThen(used.await, listen)))
   yield* Effect.forkScoped(inRealTime(poll))
 
-  const wait = (reader: Reader) => (from: bigint): Effect.Effect<void> =>
+  const wait = (reader: Reader) => (from: bigint): Effect.Effect<void, MsgStoreError.MsgStoreError> =>
     // Trap: looked at in the registration, not before it, where a fiber may yield and miss what is told meanwhile.
     Effect.callback((resume) => {
+      if (closed) return resume(Effect.fail(layerClosed))
       if (reader.told) {
         reader.told = false
         return resume(Effect.void)
