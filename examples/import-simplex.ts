@@ -8,7 +8,7 @@
 import { NodeFileSystem, NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, FileSystem, Result, Stream } from "effect"
 import { fileURLToPath } from "node:url"
-import { Message, MsgStore, RecipientId } from "restante"
+import { Message, MsgStore, RecipientId, SenderId } from "restante"
 
 const path = process.argv[2] ?? fileURLToPath(new URL("data/simplex.log", import.meta.url))
 
@@ -28,7 +28,8 @@ const program = Effect.gen(function*() {
       const recipientId = Result.getOrUndefined(RecipientId.parse(text.replace(/=+$/, "")))
       if (recipientId === undefined || created.has(recipientId)) return Effect.void
       created.add(recipientId)
-      return store.createQueue({ recipientId })
+      // A sender id of its own making, so that creating the queue again is harmless.
+      return store.createQueue({ recipientId, senderId: SenderId.named(`writer of ${recipientId}`.slice(0, 64)) })
     })
   )
   yield* Console.log(`${created.size} queues created`)
@@ -36,7 +37,7 @@ const program = Effect.gen(function*() {
   const report = yield* store.importLog(files.stream(path), {
     format: "simplex-v3",
     rejects: ({ line, raw, reason }) =>
-      Console.log(`line ${line} rejected, ${reason}: ${decoder.decode(raw.slice(0, 40))}`)
+      Console.log(`line ${line} rejected, ${reason}: ${JSON.stringify(decoder.decode(raw.slice(0, 40)))}`)
   })
   yield* Console.log(
     `${report.lines} lines: ${report.messages} messages stored, ${report.duplicates} were there, ` +
@@ -58,7 +59,7 @@ const program = Effect.gen(function*() {
 })
 
 program.pipe(
-  Effect.catchTag("PlatformError", (error) => Effect.fail(`${path} cannot be read: ${error.reason._tag}`)),
+  Effect.catchTag("PlatformError", (error) => Effect.fail(`${path} cannot be read: ${error.message}`)),
   Effect.tapError((problem) => Console.error(problem)),
   Effect.provide([MsgStore.layerMemory(), NodeFileSystem.layer]),
   NodeRuntime.runMain({ disableErrorReporting: true })

@@ -25,13 +25,10 @@ const relay = Effect.fn("relay")(function*(
     Stream.runForEach((received) =>
       Effect.scoped(Effect.gen(function*() {
         const entry = yield* received
+        // The marker only says that the writer was stopped; acknowledging it opens the queue again.
         if (entry.kind === "quota") return
         // The id travels along: if this relay dies before it has acknowledged, the repeated write changes nothing.
-        const outcome = yield* store.write({ senderId: to }, {
-          id: entry.id,
-          body: entry.body,
-          timestamp: entry.timestamp
-        })
+        const outcome = yield* store.write({ senderId: to }, entry)
         if (outcome._tag === "QuotaReached" || outcome._tag === "QuotaExceeded") return yield* Effect.fail(new Full())
         yield* handedOn(yield* Message.bodyText(entry))
       }))

@@ -6,8 +6,7 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { PgListener } from "@restante/pg-session"
 import { PgMsgStore } from "@restante/postgres"
-import type { Scope } from "effect"
-import { Context, Effect, Exit, Fiber, Layer, Queue, Redacted, References, Stream, Tracer } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Queue, Redacted, References, Scope, Stream, Tracer } from "effect"
 import { spawn } from "node:child_process"
 import { createHash, randomUUID } from "node:crypto"
 import { Message, MessageId, MsgStore, MsgStoreError, RecipientId } from "restante"
@@ -570,6 +569,26 @@ describe("receive", () => {
       assert.strictEqual(error.operation, "acknowledge")
       assert.strictEqual(yield* direct.size(recipientId), 1)
     })))
+})
+
+describe("a layer that is closed", () => {
+  it.live("leaves no reader waiting whom nobody would wake", () =>
+    withOwner((owner) =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        const layer = Layer.provide(PgMsgStore.layerClient(never), Layer.succeed(PgClient.PgClient, owner))
+        const context = yield* Layer.buildWithScope(Layer.fresh(layer), scope)
+        const store = Context.get(context, MsgStore.MsgStore)
+        const { recipientId } = yield* store.createQueue()
+        const reader = yield* Effect.forkScoped(Stream.runDrain(store.arrivals(recipientId)), {
+          startImmediately: true
+        })
+        yield* store.size(recipientId)
+        yield* Scope.close(scope, Exit.void)
+        const error = yield* Effect.flip(Effect.timeout(Fiber.join(reader), "20 seconds"))
+        assert.strictEqual(error._tag === "MsgStoreError" ? error.reason._tag : error._tag, "Unavailable")
+      })
+    ))
 })
 
 describe("options", () => {

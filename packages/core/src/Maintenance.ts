@@ -18,7 +18,7 @@ export const ExpiryCounts = Schema.Struct({
   expired: Schema.Int,
   /** Queues that had something to expire and were in somebody else's hands; the next run finds them. Always 0 in memory. */
   skipped: Schema.Int,
-  /** Queues whose expiry failed; nothing was removed from them. */
+  /** Queues whose expiry failed; nothing was removed from them. `recount` finds what is wrong with damaged ones. */
   failed: Schema.Int
 })
 export type ExpiryCounts = typeof ExpiryCounts.Type

@@ -84,7 +84,8 @@ export class ImportRejected extends Schema.TaggedError<ImportRejected>()("Import
     const all = Object.values(this.report.rejected).reduce((sum, count) => sum + count, 0)
     return `nothing was imported: ${all} of ${this.report.lines} lines rejected` +
       (first === undefined ? "" : `, the first at line ${first.line} (${first.reason})`) +
-      "; mend them, or import in tolerant mode, which leaves them out"
+      ". A log of format 'restante' begins with its header; if it does, mend the lines, or leave them out with " +
+      "mode 'tolerant'"
   }
 }
 

@@ -286,8 +286,8 @@ export class MsgStore extends Context.Service<MsgStore, {
    * may be merged, come late or for nothing, and are never lost. Read until `peek` answers none before waiting again.
    * The stream does not end by itself.
    *
-   * - units: on PostgreSQL a wake-up that could not be delivered is late by at most `arrivalsPollInterval`, and so is the end
-   *   of a stream whose queue is deleted
+   * - units: on PostgreSQL a wake-up that could not be delivered is late by at most `arrivalsPollInterval` and the time of
+   *   a look, and so is the end of a stream whose queue is deleted
    * - errors: `QueueNotFound`, also when the queue is deleted meanwhile. `MsgStoreError` when the store cannot be asked what
    *   there is; a reader that waits sits out an outage
    * - source: 4.15
@@ -298,13 +298,14 @@ export class MsgStore extends Context.Service<MsgStore, {
 
   /**
    * The messages of a queue one after another, waiting for the next, as a reader wants them: `arrivals`, `peek` and
-   * `acknowledgeThrough` in one. Run each element in a scope of its own. When that closes successfully the message is
+   * an acknowledgement in one. Run each element in a scope of its own. When that closes successfully the message is
    * acknowledged; if it fails or is interrupted, the message stays, and is the next one again. So a message is handled at
    * least once, and the marker is one of them.
    *
    * The next element waits until the one before has been run and its scope has closed, so buffers and concurrency
    * downstream acknowledge nothing early and repeat nothing; an element that is thrown away is waited for in vain. One that
-   * is run again is the same message. Meant for one reader per queue: several are handed the same message.
+   * is run again is the same message. After a failure the message is the next one at once: who goes on waits first, or a
+   * message that cannot be handled keeps the store busy. Meant for one reader per queue: several are handed the same message.
    *
    * - errors: `QueueNotFound`, also when the queue is deleted meanwhile; `MsgStoreError`, also of an acknowledgement: it is
    *   tried once more before the next message, which is not handed out unless it has succeeded
@@ -320,15 +321,18 @@ export class MsgStore extends Context.Service<MsgStore, {
    * interruption and errors keep what is done, and a new run does the rest.
    *
    * - units: `before` in milliseconds since the epoch; `batchSize` queues, 1 to 10,000, default 100
+   * - errors: `InvalidArgument`, `MsgStoreError`; repeating is safe
    * - source: 4.11
    */
   readonly expireAll: (options: ExpireOptions) => Effect.Effect<ExpiryCounts, InvalidArgument | MsgStoreError>
 
   /**
    * Forgets queues that were deleted before a time, and answers how many. Their ids are free again; a queue that is
-   * created with them starts at sequence 1. In batches, each of which is applied before the next.
+   * created with them starts at sequence 1. In batches, each of which is applied before the next: interruption and errors
+   * keep what is done.
    *
    * - units: `before` in milliseconds since the epoch; `batchSize` queues, 1 to 10,000, default 100
+   * - errors: `InvalidArgument`, `MsgStoreError`; repeating is safe
    * - source: 4.9
    */
   readonly compactDeleted: (options: CompactOptions) => Effect.Effect<number, InvalidArgument | MsgStoreError>
@@ -346,6 +350,7 @@ export class MsgStore extends Context.Service<MsgStore, {
    * without a lock and looked at again under it, so that what is reported is true drift. There should never be any.
    *
    * - units: `batchSize` queues, 1 to 10,000, default 100
+   * - errors: `InvalidArgument`, `MsgStoreError`; what was corrected stays so
    * - source: 4.14, 10.7
    */
   readonly recount: (options?: RecountOptions) => Effect.Effect<RecountReport, InvalidArgument | MsgStoreError>
@@ -353,7 +358,8 @@ export class MsgStore extends Context.Service<MsgStore, {
   /**
    * The live queues with their entries as bytes of a log, by recipient id and sequence. Each queue is seen at one instant.
    * The stream works in pages, so a slow consumer costs no memory. The `restante` format is lossless: imported into an
-   * empty store and exported again it gives the same bytes. Inside a transaction of the caller it still sees what is
+   * empty store and exported again it gives the same bytes, unless an open queue holds more messages than its quota: the
+   * import latches it. Inside a transaction of the caller it still sees what is
    * committed, not what that transaction has changed.
    *
    * - errors: `MsgStoreError`; damaged entries fail it with `Corrupt`
@@ -362,10 +368,11 @@ export class MsgStore extends Context.Service<MsgStore, {
   readonly exportLog: (options?: ExportOptions) => Stream.Stream<Uint8Array, InvalidArgument | MsgStoreError>
 
   /**
-   * Reads a log and adds it to the store in one step: after any failure, and when interrupted, nothing was imported. Import
+   * Reads a log, by default of format `restante` and in tolerant mode, and adds it to the store in one step: after any failure, and when interrupted, nothing was imported. Import
    * restores, so it ignores status and `maxBodyBytes`, expires nothing, and drops nothing because of a quota: a queue with
    * more messages than its quota ends latched. Messages that are stored already are not stored again, so importing a file
-   * twice changes nothing. What belongs to a queue that is deleted while the import runs is discarded with it.
+   * twice changes nothing. A tolerant import of a file in another format may succeed with every line rejected: look at the
+   * report. What belongs to a queue that is deleted while the import runs is discarded with it.
    *
    * - errors: `ImportRejected` with the report; those of `bytes` and `rejects`, as they are; after `OutcomeUnknown` import
    *   again
