@@ -3,7 +3,7 @@
  * memory.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Option, TxRef } from "effect"
+import { Context, Effect, Exit, Fiber, Option, TxRef } from "effect"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { Message, MessageId, MsgStore, SenderId } from "restante"
@@ -37,6 +37,25 @@ describe("the memory store in a transaction of the caller", () => {
       assert.isTrue(Exit.isFailure(exit))
       assert.strictEqual(yield* store.size(recipientId), 0)
       assert.strictEqual((yield* store.createQueue({ senderId })).senderId, senderId)
+    }).pipe(Effect.provide(MsgStore.layerMemory())))
+
+  it.effect("reads see what the transaction has written, and nobody else does before it commits", () =>
+    Effect.gen(function*() {
+      const store = yield* MsgStore.MsgStore
+      const { recipientId, senderId } = yield* store.createQueue()
+      const sizes = yield* Effect.tx(Effect.gen(function*() {
+        yield* store.write({ senderId }, message("m1"))
+        const outside = yield* Effect.updateContext(
+          store.size(recipientId),
+          (context: Context.Context<never>) => Context.omit(Effect.Transaction)(context)
+        )
+        const inside = yield* store.size(recipientId)
+        const head = yield* store.peek(recipientId)
+        const { nextSequence } = yield* store.getQueue({ recipientId })
+        return [inside, Option.isSome(head), nextSequence, outside]
+      }))
+      assert.deepStrictEqual(sizes, [1, true, 2n, 0])
+      assert.strictEqual(yield* store.size(recipientId), 1)
     }).pipe(Effect.provide(MsgStore.layerMemory())))
 
   it.effect("a reader can wait for a message with txRetry", () =>

@@ -6,7 +6,7 @@
  * is written once, in `makeStore`.
  */
 import type { Option, Scope } from "effect"
-import { Array as Arr, Effect, Exit, Metric, Result, Stream } from "effect"
+import { Array as Arr, Effect, Exit, Fiber, Metric, Result, Stream } from "effect"
 import * as Export from "./internal/msg-log/export.ts"
 import { codecs } from "./internal/msg-log/formats.ts"
 import * as Import from "./internal/msg-log/import.ts"
@@ -15,15 +15,7 @@ import * as Arrivals from "./internal/msg-store/arrivals.ts"
 import { InvalidArgument } from "./InvalidArgument.ts"
 import type { ExpiryCounts, RecountReport, Stats } from "./Maintenance.ts"
 import type { Entry, MessageId } from "./Message.ts"
-import type {
-  AcknowledgedAndNext,
-  Limits,
-  MsgStore,
-  PeekRange,
-  Through,
-  WriteFailure,
-  WriteOutcome
-} from "./MsgStore.ts"
+import type { AcknowledgedAndNext, Limits, MsgStore, PeekRange, WriteFailure, WriteOutcome } from "./MsgStore.ts"
 import type {
   MsgStoreError,
   QueueIdTaken,
@@ -153,13 +145,18 @@ export type LogRecord =
   | { readonly _tag: "Queue"; readonly queue: LogQueue }
   | { readonly _tag: "Entry"; readonly recipientId: RecipientId; readonly entry: Entry }
 
+/** Which records of a page were refused, by position, and why. */
+export type Refusals = ReadonlyArray<{ readonly index: number; readonly reason: "QueueNotFound" | "QueueConflict" }>
+
 /** An import under way: records are staged page by page, and applied at the end by rule 8.5. */
 export interface ImportSession {
-  /** Stages a page of records in the order of the file. Answers which of them were refused, by position, and why. */
-  readonly stage: (records: ReadonlyArray<LogRecord>) => Effect.Effect<
-    ReadonlyArray<{ readonly index: number; readonly reason: "QueueNotFound" | "QueueConflict" }>,
-    MsgStoreError
-  >
+  /**
+   * Takes a page of records in the order of the file. They are lent, with their bodies, until this has answered. The answered
+   * effect says which of them were refused, once that is known: some more pages may be staged before it is asked.
+   */
+  readonly stage: (
+    records: ReadonlyArray<LogRecord>
+  ) => Effect.Effect<Effect.Effect<Refusals, MsgStoreError>, MsgStoreError>
   /** Applies what was staged, once, as the last step. */
   readonly merge: (defaultQuota: number) => Effect.Effect<
     {
@@ -173,17 +170,29 @@ export interface ImportSession {
   >
 }
 
-const calls = Metric.counter("restante_msg_store_calls", {
-  description: "Calls of MsgStore operations, by operation and result",
-  incremental: true
-})
+// Trap: one counter under several `Metric.withAttributes` caches one key, which is made anew (sorted and serialised)
+// whenever they take turns: a tenth of the time of writing and acknowledging in turn. So each has a counter of its own.
+const calls = (operation: string, result: "success" | "failure") =>
+  Metric.counter("restante_msg_store_calls", {
+    description: "Calls of MsgStore operations, by operation and result",
+    incremental: true,
+    attributes: { operation, result }
+  })
 
-/** Counts how calls of one operation end. The attributes hold no id: metrics are read by people who may not read queues. */
+/**
+ * Counts how calls of one operation end. The attributes hold no id: metrics are read by people who may not read queues.
+ *
+ * Every call pays for it, so it runs no effect of its own. With `Effect.onExit`, `Metric.update` and one counter for all,
+ * what a store pays for a write and an acknowledgement besides the driver was 0.75 of two bare `TxRef.modify`; now 0.28.
+ */
 const counted = (operation: string) => {
-  const succeeded = Metric.withAttributes(calls, { operation, result: "success" })
-  const failed = Metric.withAttributes(calls, { operation, result: "failure" })
-  return <A, E, R>(call: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.onExit(call, (exit) => Metric.update(Exit.isSuccess(exit) ? succeeded : failed, 1))
+  const succeeded = calls(operation, "success")
+  const failed = calls(operation, "failure")
+  const count = (exit: Exit.Exit<unknown, unknown>): undefined => {
+    const fiber = Fiber.getCurrent()
+    if (fiber !== undefined) (Exit.isSuccess(exit) ? succeeded : failed).updateUnsafe(1, fiber.context)
+  }
+  return <A, E, R>(call: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => Effect.onExitPrimitive(call, count)
 }
 
 /** Reads the clock of the calling fiber, per call (spec 2.5). */
@@ -214,14 +223,15 @@ export const makeStore = (
   Effect.map(Arguments.limits(limits), (limits): MsgStore["Service"] => {
     const { defaultQuota, maxBatchBytes, maxBatchItems, maxBodyBytes } = limits
 
-    /** Checks the recipient id, then calls; every operation of a reader starts with this. */
-    const byRecipient = <A extends ReadonlyArray<unknown>, B, E>(
+    /** An operation of a reader: checks the recipient id and what else it takes, then calls. */
+    const byRecipient = <A, B, E>(
       operation: string,
-      call: (recipientId: RecipientId, ...rest: A) => Effect.Effect<B, E>
+      check: (argument: A) => InvalidArgument | undefined,
+      call: (recipientId: RecipientId, argument: A) => Effect.Effect<B, E>
     ) => {
       const count = counted(operation)
-      return (recipientId: RecipientId, ...rest: A): Effect.Effect<B, E | InvalidArgument> =>
-        count(unless(Arguments.recipientId(recipientId), () => call(recipientId, ...rest)))
+      return (recipientId: RecipientId, argument: A): Effect.Effect<B, E | InvalidArgument> =>
+        count(unless(Arguments.recipientId(recipientId) ?? check(argument), () => call(recipientId, argument)))
     }
 
     const draw = (
@@ -266,30 +276,24 @@ export const makeStore = (
       return countGetQueue(unless(Arguments.target(target, "target"), find))
     }
 
-    const peek = byRecipient("peek", driver.peek)
+    const peek = byRecipient("peek", Arguments.none, driver.peek)
 
-    const acknowledge = byRecipient(
-      "acknowledge",
-      (recipientId, messageId: MessageId) =>
-        unless(Arguments.messageId(messageId), () => driver.acknowledge(recipientId, messageId))
+    const acknowledge = byRecipient("acknowledge", Arguments.messageId, driver.acknowledge)
+
+    const acknowledgeThrough = byRecipient(
+      "acknowledgeThrough",
+      Arguments.through,
+      (recipientId, through): Effect.Effect<number, QueueNotFound | SequenceNotAssigned | MsgStoreError> =>
+        typeof through === "string"
+          ? driver.acknowledgeThroughMessage(recipientId, through)
+          : driver.acknowledgeThroughSequence(recipientId, through.sequence)
     )
-
-    const acknowledgeThrough = byRecipient("acknowledgeThrough", (recipientId, through: Through) =>
-      unless(
-        Arguments.through(through),
-        (): Effect.Effect<number, QueueNotFound | SequenceNotAssigned | MsgStoreError> =>
-          typeof through === "string"
-            ? driver.acknowledgeThroughMessage(recipientId, through)
-            : driver.acknowledgeThroughSequence(recipientId, through.sequence)
-      ))
 
     const peekBatch = byRecipient(
       "peekBatch",
-      (recipientId, range: PeekRange) =>
-        unless(
-          Arguments.range(range, maxBatchItems),
-          () => driver.peekBatch(recipientId, { limit: range.limit, after: range.after ?? 0n, maxBytes: maxBatchBytes })
-        )
+      (range: PeekRange) => Arguments.range(range, maxBatchItems),
+      (recipientId, { after, limit }) =>
+        driver.peekBatch(recipientId, { limit, after: after ?? 0n, maxBytes: maxBatchBytes })
     )
 
     return {
@@ -308,18 +312,19 @@ export const makeStore = (
 
       setQueueStatus: byRecipient(
         "setQueueStatus",
-        (recipientId, status: QueueStatus) =>
-          unless(Arguments.status(status), () => withClock((now) => driver.setQueueStatus(recipientId, status, now)))
+        Arguments.status,
+        (recipientId, status) => withClock((now) => driver.setQueueStatus(recipientId, status, now))
       ),
 
       setQuota: byRecipient(
         "setQuota",
-        (recipientId, quota: number | undefined) =>
-          unless(Arguments.quota(quota), () => withClock((now) => driver.setQuota(recipientId, quota, now)))
+        Arguments.quota,
+        (recipientId, quota) => withClock((now) => driver.setQuota(recipientId, quota, now))
       ),
 
       deleteQueue: byRecipient(
         "deleteQueue",
+        Arguments.none,
         (recipientId) => withClock((now) => driver.deleteQueue(recipientId, now))
       ),
 
@@ -366,20 +371,16 @@ export const makeStore = (
 
       acknowledge,
 
-      acknowledgeAndPeek: byRecipient(
-        "acknowledgeAndPeek",
-        (recipientId, messageId: MessageId) =>
-          unless(Arguments.messageId(messageId), () => driver.acknowledgeAndPeek(recipientId, messageId))
-      ),
+      acknowledgeAndPeek: byRecipient("acknowledgeAndPeek", Arguments.messageId, driver.acknowledgeAndPeek),
 
       acknowledgeThrough,
 
-      size: byRecipient("size", driver.size),
+      size: byRecipient("size", Arguments.none, driver.size),
 
       deleteExpired: byRecipient(
         "deleteExpired",
-        (recipientId, before: number) =>
-          unless(Arguments.time(before, "before"), () => driver.deleteExpired(recipientId, before))
+        (before: number) => Arguments.time(before, "before"),
+        driver.deleteExpired
       ),
 
       expireAll: (options) =>

@@ -34,6 +34,9 @@ const integer = (value: unknown, field: string, minimum: number, maximum: number
 export const recipientId = (id: unknown): Problem =>
   RecipientId.is(id) ? undefined : new InvalidArgument({ field: "recipientId", problem: idForm })
 
+/** For an operation that takes nothing else. */
+export const none = (_argument: void): Problem => undefined
+
 // The types forbid most of what is checked here; callers in JavaScript, and casts, do not know that.
 
 export const target = (target: Target, field: string): Problem => {
@@ -53,7 +56,7 @@ export const target = (target: Target, field: string): Problem => {
     : new InvalidArgument({ field: `${field}.recipientId`, problem: idForm })
 }
 
-export const messageId = (id: unknown, field = "messageId"): Problem =>
+export const messageId = (id: MessageId, field = "messageId"): Problem =>
   MessageId.is(id) ? undefined : new InvalidArgument({ field, problem: idForm })
 
 export const time = (value: unknown, field: string): Problem =>

@@ -2,8 +2,8 @@
  * The queues of a memory store: both id spaces lead to one `TxRef` per queue. A queue that is deleted leaves a tombstone in
  * its ref, so that whoever holds the ref sees it.
  */
-import type { TxRef } from "effect"
-import { Context, Effect, HashMap, Option, TxHashMap } from "effect"
+import type { Fiber, Option } from "effect"
+import { Context, Effect, HashMap, TxHashMap, TxRef } from "effect"
 import type { RecipientId, SenderId } from "../../QueueId.ts"
 import type { Mailbox } from "./mailbox.ts"
 
@@ -22,16 +22,32 @@ export interface Directory {
 
 export const isLive = (queue: Mailbox | Tombstone): queue is Mailbox => !("deletedAt" in queue)
 
+/** Whether a fiber is in a transaction, which may hold what is not committed yet. */
+const isInTransaction = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  Context.getOrUndefined(fiber.context, Effect.Transaction) !== undefined
+
 /**
- * Outside a transaction the directory is read as it was last committed, at a tenth of the price of a boundary. Inside
- * the caller's own `Effect.tx` it has to be read through the journal, which may hold a queue created a moment ago.
+ * Uses what the directory has. Outside a transaction it is read as it was last committed, at a tenth of the price of a
+ * boundary. Inside the caller's own `Effect.tx` it has to be read through the journal, which may hold a queue created a
+ * moment ago.
  */
-export const look = <Id>(directory: TxHashMap.TxHashMap<Id, Slot>, id: Id): Effect.Effect<Option.Option<Slot>> =>
+export const lookThen = <Id, A, E>(
+  directory: TxHashMap.TxHashMap<Id, Slot>,
+  id: Id,
+  use: (slot: Option.Option<Slot>) => Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
   Effect.withFiber((fiber) =>
-    Option.isSome(Context.getOption(fiber.context, Effect.Transaction))
-      ? TxHashMap.get(directory, id)
-      : Effect.succeed(HashMap.get(directory.ref.value, id))
+    isInTransaction(fiber)
+      ? Effect.flatMap(TxHashMap.get(directory, id), use)
+      : use(HashMap.get(directory.ref.value, id))
   )
+
+export const look = <Id>(directory: TxHashMap.TxHashMap<Id, Slot>, id: Id): Effect.Effect<Option.Option<Slot>> =>
+  lookThen(directory, id, Effect.succeed)
+
+/** What a ref holds, by the same rule: a boundary for a value that one step reads buys nothing. */
+export const content = (slot: Slot): Effect.Effect<Mailbox | Tombstone> =>
+  Effect.withFiber((fiber) => isInTransaction(fiber) ? TxRef.get(slot) : Effect.succeed(slot.value))
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 const ranks = new Uint8Array(128)

@@ -31,6 +31,7 @@ export interface Mailbox {
 export type Step<A> = [answer: A, next: Mailbox]
 
 const noBytes = new Uint8Array(0)
+const noSequences = HashMap.empty<MessageId, bigint>()
 
 export const create = (queue: {
   readonly recipientId: RecipientId
@@ -42,7 +43,7 @@ export const create = (queue: {
   createdAt: now,
   updatedAt: now,
   entries: Fifo.empty,
-  sequences: HashMap.empty(),
+  sequences: noSequences,
   marker: undefined,
   nextSequence: 1n
 })
@@ -56,15 +57,10 @@ const append = (box: Mailbox, entry: Entry): Mailbox => ({
 })
 
 /** Removing the last entry opens the latch; nothing else does. */
-const removeHead = (box: Mailbox, head: Entry): Mailbox => {
-  const entries = Fifo.pop(box.entries)
-  return {
-    ...box,
-    entries,
-    sequences: HashMap.remove(box.sequences, head.id),
-    marker: entries.size === 0 ? undefined : box.marker
-  }
-}
+const removeHead = (box: Mailbox, head: Entry): Mailbox =>
+  box.entries.size === 1
+    ? { ...box, entries: Fifo.empty, sequences: noSequences, marker: undefined }
+    : { ...box, entries: Fifo.pop(box.entries), sequences: HashMap.remove(box.sequences, head.id) }
 
 /** Removes heads as long as they satisfy the predicate, and counts them. */
 const removeWhile = (box: Mailbox, predicate: (entry: Entry) => boolean): Step<number> => {

@@ -6,7 +6,7 @@ import { Array as Arr, Effect, Option, Stream, TxHashMap, TxRef } from "effect"
 import type { Stats } from "../../Maintenance.ts"
 import type { MsgStoreDriver } from "../../MsgStoreDriver.ts"
 import type { RecipientId } from "../../QueueId.ts"
-import { compareIds, type Directory, isLive, type Slot } from "./directory.ts"
+import { compareIds, content, type Directory, isLive, type Slot } from "./directory.ts"
 import * as Fifo from "./fifo.ts"
 import * as Mailbox from "./mailbox.ts"
 
@@ -39,7 +39,7 @@ const batches = <A>(
       }))))
 
 const expire = (slot: Slot, before: number): Effect.Effect<number> =>
-  Effect.flatMap(TxRef.get(slot), (queue) => {
+  Effect.flatMap(content(slot), (queue) => {
     const head = isLive(queue) ? Fifo.peek(queue.entries) : undefined
     // Looked at first, because setting a ref to what it was wakes everybody who waits for a change of it.
     return head?.kind === "message" && head.timestamp < before
@@ -86,7 +86,7 @@ export const make = (
         tombstones: 0
       }
       for (const [, slot] of yield* known) {
-        const queue = yield* TxRef.get(slot)
+        const queue = yield* content(slot)
         if (!isLive(queue)) {
           counts.tombstones += 1
           continue
@@ -106,7 +106,7 @@ export const make = (
       batches(
         known,
         batchSize,
-        ([, slot]) => Effect.map(TxRef.get(slot), (queue) => isLive(queue) ? 1 : 0),
+        ([, slot]) => Effect.map(content(slot), (queue) => isLive(queue) ? 1 : 0),
         (live) => ({ checked: live.length, drifted: [], repaired: 0, violations: [] })
       )
   }
