@@ -20,6 +20,7 @@ import {
   Stream
 } from "effect"
 import { execFile } from "node:child_process"
+import { createHash } from "node:crypto"
 import { promisify } from "node:util"
 import { Message, MessageId, type MessageLog, MsgStore, MsgStoreError, RecipientId, SenderId } from "restante"
 import * as FaultProxy from "./fixtures/pg-session/faultProxy.ts"
@@ -106,6 +107,9 @@ const filled = (name: string, count: number): ReadonlyArray<string> => [
 
 const exportOf = (store: StoreService, format: MessageLog.Format = "restante") =>
   Effect.map(Stream.runCollect(store.exportLog({ format })), (chunks) => Buffer.concat(chunks).toString("latin1"))
+
+const digestOf = (store: StoreService) =>
+  Effect.map(exportOf(store), (text) => createHash("sha256").update(text).digest("hex"))
 
 const message = (name: string): Message.NewMessage => ({ ...Message.fromText(name), id: MessageId.named(name) })
 
@@ -333,6 +337,35 @@ describe("the staging table (case 81, rule 10.11)", () => {
       yield* owner`truncate restante.import_messages`
     })))
 
+  it.live("a table of somebody's own is not taken for that of an import", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const application = yield* ownerOf(role.url)
+      const code = yield* Effect.scoped(Effect.gen(function*() {
+        const session = yield* application.reserve
+        const run = (text: string) => session.executeUnprepared(text, [], undefined)
+        yield* run("create temporary table restante_import (queue_key bigint, sequence bigint)")
+        yield* run("insert into pg_temp.restante_import values (1, 1)")
+        const { reason } = yield* Effect.flip(run("select restante.import_take()"))
+        yield* run("drop table pg_temp.restante_import")
+        return typeof reason.cause === "object" && reason.cause !== null && "code" in reason.cause && reason.cause.code
+      }))
+      assert.strictEqual(code, "55000")
+    })))
+
+  it.live("an import that cannot have a table of its transaction ends the same", () =>
+    place(({ owner, url }) =>
+      Effect.gen(function*() {
+        const { sql, store } = yield* client(url, { maxConnections: 1 })
+        yield* sql`create temporary table restante_import (n int)`
+        const memory = yield* memoryOf()
+        for (const file of [filled("a", 1_200), everything, world]) {
+          assert.deepStrictEqual(yield* store.importLog(fileOf(file)), yield* memory.importLog(fileOf(file)))
+        }
+        assert.strictEqual(yield* exportOf(store), yield* exportOf(memory))
+        assert.strictEqual(yield* staged(owner), 0)
+      })
+    ))
+
   it.live("nothing is left in it by an import that has succeeded, was refused, or has failed", () =>
     place(({ owner, store }) =>
       Effect.gen(function*() {
@@ -368,6 +401,55 @@ const everything = [
   markerLine("here", 10, "m2"),
   messageLine("there", 1, "t")
 ]
+
+describe("messages of a queue that the import creates, which are stored as they come", () => {
+  /** Goes on after a file of which a part is stored: repeats an id, a sequence, both, and comes with a gap and out of order. */
+  const sequels: Readonly<Record<string, (count: number) => ReadonlyArray<string>>> = {
+    "an id": (count) => [messageLine("a", count + 1, "a 7")],
+    "a sequence": () => [messageLine("a", 7, "again"), messageLine("a", 7, "and again")],
+    "both": () => [messageLine("a", 7, "a 7")],
+    "an id, and a marker": (count) => [messageLine("a", count + 1, "a 7"), markerLine("a", 3, "a 9")],
+    "nothing": (count) => [messageLine("a", count + 9, "late"), messageLine("a", count + 5, "early")]
+  }
+  for (const [name, sequel] of Object.entries(sequels)) {
+    // More than one piece to be stored, and, at 10,000 each, more than one to be recalled.
+    it.live(`end as rule 8.5 says when the file goes on and repeats ${name}`, () =>
+      place(({ owner, store }) =>
+        Effect.gen(function*() {
+          const memory = yield* memoryOf()
+          const count = 12_000
+          const file = () =>
+            fileOf([...filled("a", count), ...filled("b", 1_500), ...sequel(count), messageLine("b", 1_502, "last")])
+          assert.deepStrictEqual(yield* store.importLog(file()), yield* memory.importLog(file()))
+          assert.strictEqual(yield* exportOf(store), yield* exportOf(memory))
+          assert.deepStrictEqual(yield* store.importLog(file()), yield* memory.importLog(file()))
+          assert.strictEqual(yield* exportOf(store), yield* exportOf(memory))
+          assert.strictEqual(yield* staged(owner), 0)
+          assert.deepStrictEqual(yield* PostgresDatabase.unsound(owner), [])
+        })
+      ))
+  }
+
+  it.live("also when there are more queues than an import remembers", () =>
+    place(({ owner, store }) =>
+      Effect.gen(function*() {
+        const memory = yield* memoryOf()
+        const names = Array.from({ length: 11_000 }, (_, i) => `q${i}`)
+        const file = () =>
+          fileOf([
+            ...names.flatMap((name) => filled(name, 1)),
+            messageLine("q0", 2, "one more"),
+            messageLine("q1", 1, "the same sequence"),
+            queueLine({ name: "q2" }),
+            messageLine("q2", 2, "one more"),
+            messageLine("q2", 2, "the same sequence")
+          ])
+        assert.deepStrictEqual(yield* store.importLog(file()), yield* memory.importLog(file()))
+        assert.strictEqual(yield* exportOf(store), yield* exportOf(memory))
+        assert.deepStrictEqual(yield* PostgresDatabase.unsound(owner), [])
+      })
+    ))
+})
 
 describe("an import that is cut off at any statement (case 100, rules 7.1 and 7.4)", () => {
   const statements = place(({ url }) =>
@@ -783,10 +865,8 @@ describe("an export", () => {
     place(({ owner, store }) =>
       Effect.gen(function*() {
         yield* store.importLog(fileOf([...filled("a", 2), ...filled("b", 3)]))
-        yield* owner.unsafe(
-          "alter table restante.messages drop constraint messages_kind_check, drop constraint messages_check, " +
-            "drop constraint messages_body_check"
-        ).unprepared
+        yield* owner.unsafe("alter domain restante.entry_kind drop constraint entry_kind_check").unprepared
+        yield* owner.unsafe("alter domain restante.body drop constraint body_check").unprepared
         for (const damage of ["kind = 'x'", "kind = 'q'", "body = convert_to(repeat('x', 9 * 1024 * 1024), 'UTF8')"]) {
           yield* owner.unsafe(
             `update restante.messages set ${damage} where sequence = 2 and message_id = convert_to('b 1', 'UTF8')`
@@ -801,6 +881,28 @@ describe("an export", () => {
         }
       })
     ))
+
+  it.live("has every body, whatever lies next to it and however little may be read at once (rule 8.8)", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const limits = { maxBodyBytes: 20_000, maxBatchBytes: 65_536 }
+      const postgres = yield* storeOf(yield* emptyDatabase, limits)
+      const memory = yield* memoryOf(limits)
+      const sizes = [1, 20_000, 0, 65_536, 65_537, 1, 300_000, 9]
+      const file = () =>
+        fileOf([
+          ...filled("a", 1_500),
+          queueLine({ name: "b", next: 1_201, quota: 2_000 }),
+          ...Array.from(
+            { length: 1_200 },
+            (_, i) =>
+              messageLine("b", i + 1, `b ${i}`, "x".repeat(i % 150 < sizes.length ? sizes[i % 150] ?? 0 : i % 40))
+          ),
+          ...filled("c", 2_500)
+        ])
+      yield* postgres.importLog(file(), { mode: "strict" })
+      yield* memory.importLog(file(), { mode: "strict" })
+      assert.strictEqual(yield* digestOf(postgres), yield* digestOf(memory))
+    })))
 
   it.live("ends its transaction when the consumer has enough, fails, or is interrupted", () =>
     place(({ owner, store }) =>

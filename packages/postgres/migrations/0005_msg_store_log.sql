@@ -1,9 +1,15 @@
 -- Export and import of a whole store (spec/msg-store.md, section 8, rule 10.11).
 --
--- An import is one transaction of the client. Per page of the file: import_create and import_find for the queues, where
--- needed, then a COPY into import_messages. At the end import_lock, import_append and import_finish, each called until it
--- answers 'done': each call is bounded, so that statement_timeout applies to a piece of the work whatever the size of the
--- file. Queues that exist are locked in the end only, in recipient id order.
+-- An import is one transaction of the client. Per piece of the file: import_create and import_find for the queues, where
+-- needed, then a COPY of the messages of queues that were there into import_messages, and of those of queues that the import
+-- has created into a table of the transaction, from where import_take stores them at once. At the end import_recall,
+-- import_lock, import_append and import_finish, each called until it answers 'done': each call is bounded, so that
+-- statement_timeout applies to a piece of the work whatever the size of the file. Queues that exist are locked in the end
+-- only, in recipient id order.
+--
+-- A message of a created queue can be stored as it comes, in whatever order, because its sequence is its own: nothing was
+-- there before, and rule 8.5 leaves a sequence alone that no other entry of the queue has. Where one has, or an id occurs
+-- twice, an index refuses it. Then what was stored of its queue is recalled, and goes the way of all others.
 --
 -- Imports of one schema run one after the other, under an advisory lock: they create queues in the order of their files, and
 -- two of them could wait for each other's ids. Nobody else who waits for an id of a new queue holds anything meanwhile.
@@ -36,6 +42,8 @@ create unlogged table :"schema".import_queues (
   queue_key       bigint, -- null: only refused queue lines so far
   refused         boolean not null default false, -- a queue line was refused, and with it every later entry
   created         boolean not null default false,
+  -- Its messages are stored as they come; else they wait in import_messages, but for those still to be recalled.
+  direct          boolean not null default false,
   lines           bigint  not null default 0, -- queue lines taken
   last_sequence   bigint, -- last assigned; null unless the queue was created here, or is locked
   stored          bigint  not null default 0, -- ordinary messages before
@@ -86,54 +94,82 @@ end $$;
 ---------------------------------------------------------------------------------------------------------------- staging
 
 -- Takes the queue lines of a page, in order: creates queues, so that their ids are reserved from now on. Outcomes by position
--- (from 1): created, existing (this very pair is there), conflict. The key is missing if an earlier line of the file was
--- refused, because then every later entry of that recipient id is.
+-- (from 1): created, existing (this very pair is there), conflict; and whether this import has created the queue. The key is
+-- missing if an earlier line of the file was refused, because then every later entry of that recipient id is.
 create function :"schema".import_create(
   p_recipient_ids bytea[], p_sender_ids bytea[], p_quotas integer[], p_status text[], p_created_at bigint[],
   p_updated_at bigint[], p_next_sequences bigint[]
 )
-returns table (ordinal integer, outcome text, queue_key bigint)
+returns table (ordinal integer, outcome text, queue_key bigint, created boolean)
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off as $$
 #variable_conflict use_column
 declare
-  v_line record;
-  v_key  bigint;
+  v_line          record;
+  v_key           bigint;
+  v_keys          bigint[];
+  v_recipient_ids bytea[];
+  v_sender_ids    bytea[];
+  v_all           boolean;
 begin
   perform _import_alone();
+  if exists (
+    select from unnest(p_recipient_ids, p_sender_ids) l(recipient_id, sender_id) where l.recipient_id = l.sender_id
+  ) then
+    raise check_violation using message = 'the two ids of a queue must differ';
+  end if;
+
+  with made as (
+    insert into queues (recipient_id, sender_id, quota, status, created_at, updated_at, next_sequence)
+    select l.recipient_id, l.sender_id, l.quota, l.status, l.created_at, l.updated_at, l.next_sequence
+      from unnest(
+             p_recipient_ids, p_sender_ids, p_quotas, p_status, p_created_at, p_updated_at, p_next_sequences
+           ) with ordinality
+             as l(recipient_id, sender_id, quota, status, created_at, updated_at, next_sequence, n)
+     order by l.n
+    on conflict do nothing
+    returning recipient_id, sender_id, key
+  ), noted as (
+    insert into import_queues (recipient_id, queue_key, created, direct, lines, last_sequence)
+    select m.recipient_id, m.key, true, true, 1, 0
+      from made m
+    on conflict (import, recipient_id) do update
+       set queue_key = excluded.queue_key, created = true, direct = true, lines = 1, last_sequence = 0,
+           file_sequence = null, file_n = null, file_id = null, file_ts = null
+    returning refused
+  )
+  -- Keys are given in the order of the lines.
+  select array_agg(m.key order by m.key), array_agg(m.recipient_id::bytea order by m.key),
+         array_agg(m.sender_id::bytea order by m.key),
+         count(*) = cardinality(p_recipient_ids) and not exists (select from noted n where n.refused)
+    into v_keys, v_recipient_ids, v_sender_ids, v_all
+    from made m;
+  if v_all then
+    -- Mostly so. The rest takes as long again.
+    return query
+      select k.n::integer, 'created', k.key, true
+        from unnest(v_keys) with ordinality k(key, n);
+    return;
+  end if;
+
   for v_line in
-    with line as materialized (
-      select *
-        from unnest(
-               p_recipient_ids, p_sender_ids, p_quotas, p_status, p_created_at, p_updated_at, p_next_sequences
-             ) with ordinality
-               as l(recipient_id, sender_id, quota, status, created_at, updated_at, next_sequence, n)
-    ), made as (
-      insert into queues (recipient_id, sender_id, quota, status, created_at, updated_at, next_sequence)
-      select l.recipient_id, l.sender_id, l.quota, l.status, l.created_at, l.updated_at, l.next_sequence
-        from line l
-       order by l.n
-      on conflict do nothing
-      returning recipient_id, sender_id, key
-    ), noted as (
-      insert into import_queues (recipient_id, queue_key, created, lines, last_sequence)
-      select m.recipient_id, m.key, true, 1, 0
-        from made m
-      on conflict (import, recipient_id) do update
-         set queue_key = excluded.queue_key, created = true, lines = 1, last_sequence = 0,
-             file_sequence = null, file_n = null, file_id = null, file_ts = null
-      returning queue_key, refused
-    )
-    select l.n, l.recipient_id, l.sender_id, m.key, i.refused, row_number() over (partition by m.key order by l.n) as nth
-      from line l
-      left join made m on m.recipient_id = l.recipient_id and m.sender_id = l.sender_id
-      left join noted i on i.queue_key = m.key
+    select l.n, l.recipient_id, l.sender_id, m.key,
+           (
+             select i.refused
+               from import_queues i
+              where i.queue_key = m.key
+           ) as refused,
+           row_number() over (partition by m.key order by l.n) as nth
+      from unnest(p_recipient_ids, p_sender_ids) with ordinality l(recipient_id, sender_id, n)
+      left join unnest(v_keys, v_recipient_ids, v_sender_ids) m(key, recipient_id, sender_id)
+             on m.recipient_id = l.recipient_id and m.sender_id = l.sender_id
      order by l.n
   loop
     ordinal := v_line.n;
     if v_line.key is not null and v_line.nth = 1 then
       outcome := 'created';
       queue_key := case when not v_line.refused then v_line.key end;
+      created := true;
     else
       select q.key into v_key
         from queues q
@@ -144,9 +180,10 @@ begin
         values (v_line.recipient_id, v_key, 1)
         on conflict (import, recipient_id) do update
            set queue_key = coalesce(i.queue_key, excluded.queue_key), lines = i.lines + 1
-        returning case when not i.refused then i.queue_key end into queue_key;
+        returning case when not i.refused then i.queue_key end, i.created into queue_key, created;
       else
         queue_key := null;
+        created := false;
         outcome := 'conflict';
         insert into import_queues (recipient_id, refused)
         values (v_line.recipient_id, true)
@@ -157,7 +194,8 @@ begin
   end loop;
 end $$;
 
--- Looks up the queues that entries of a page belong to. Outcomes by position (from 1): found, not_found.
+-- Looks up the queues that entries of a page belong to. Outcomes by position (from 1): created (by this import), found,
+-- not_found.
 create function :"schema".import_find(p_recipient_ids bytea[])
 returns table (ordinal integer, outcome text, queue_key bigint)
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
@@ -175,10 +213,13 @@ begin
       from queues q
      where q.recipient_id = v_recipient_id and q.deleted_at is null
     on conflict do nothing;
-    select i.queue_key into queue_key
+    queue_key := null;
+    outcome := 'not_found';
+    select case when i.created then 'created' else 'found' end, i.queue_key into outcome, queue_key
       from import_queues i
-     where i.import = pg_current_xact_id() and i.recipient_id = v_recipient_id and not i.refused;
-    outcome := case when queue_key is null then 'not_found' else 'found' end;
+     where i.import = pg_current_xact_id() and i.recipient_id = v_recipient_id
+       and i.queue_key is not null and not i.refused;
+    outcome := coalesce(outcome, 'not_found');
     return next;
   end loop;
 end $$;
@@ -199,7 +240,169 @@ begin
   outcome := 'taken';
 end $$;
 
+-- Makes the table for messages of created queues: of this transaction, in memory, and emptied by truncating it, which nobody
+-- else can mind. The rows may come from the application, which is the only one that finds its way there.
+-- Outcomes: made; none, if there can be no such table, and then everything goes to import_messages.
+create function :"schema".import_open(out outcome text)
+language plpgsql volatile security definer set search_path = :"schema", pg_temp as $$
+begin
+  begin
+    create temporary table restante_import (
+      queue_key  bigint  not null,
+      sequence   bigint  not null,
+      n          bigint  not null,
+      ts         bigint  not null,
+      notify     boolean not null,
+      message_id bytea   not null,
+      body       bytea   not null
+    ) on commit drop;
+    alter table pg_temp.restante_import alter column body set storage external;
+    grant insert on pg_temp.restante_import to public;
+  exception when insufficient_privilege or duplicate_table then
+    outcome := 'none';
+    return;
+  end;
+  outcome := 'made';
+end $$;
+
+-- Stores the messages that were copied into the table of the transaction, if all are of queues that can take them as they come.
+-- Otherwise they are put with those that wait for the merge, and what is stored already of their queues is to be recalled.
+-- Outcomes: taken, staged.
+--
+-- A message of 1 KiB takes 10 to 11 µs of the server's processor time, in pieces of 4,000: 2.2 to be copied into the table, 2.9 for
+-- the two indexes, 2.0 for the row, 1.2 of them for the next page of the table, 0.3 for the sums of its queue, 0.7 to create and
+-- finish the queues if each has 100 messages, and the rest for the journal and the executor. What was tried, in µs (PostgreSQL
+-- 18.4, two busy cores, 2026-11-21; COPY into a bare table with the primary key: 5.7):
+--   through a table of the transaction                                       10.0 to 10.6   <- this one; by 1,000: 13.2
+--   through an unlogged table with TRUNCATE, without the second index         8.9           locks out whoever reads it
+--   the same with DELETE                                                     14
+--   arrays as parameters of a function                                        9.7           and 12 µs more in the client
+--   bodies as one parameter, cut up by the server                             8.3           and 4 µs more in the client
+--   through import_messages for every message                                21             indexes twice, rows deleted
+--   COPY into messages                                                        8.4           the application must not
+create function :"schema".import_take(out outcome text)
+language plpgsql volatile security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  v_keys   bigint[];
+  v_counts bigint[];
+  v_firsts bigint[];
+  v_lasts  bigint[];
+  v_direct boolean;
+begin
+  -- Whoever has made a table of this name himself could have his own code run here, with the rights of the owner.
+  if not exists (
+    select from pg_catalog.pg_class c
+     where c.oid = to_regclass('pg_temp.restante_import') and c.relkind = 'r'
+       and c.relowner = (select r.oid from pg_catalog.pg_roles r where r.rolname = current_user)
+  ) then
+    raise exception 'import_take without import_open' using errcode = 'object_not_in_prerequisite_state';
+  end if;
+  select array_agg(k.queue_key), array_agg(k.count), array_agg(k.first), array_agg(k.last),
+         bool_and(k.first > 0 and coalesce((
+           select i.direct
+             from import_queues i
+            where i.queue_key = k.queue_key
+         ), false))
+    into v_keys, v_counts, v_firsts, v_lasts, v_direct
+    from (
+      select e.queue_key, count(*) as count, min(e.sequence) as first, max(e.sequence) as last
+        from pg_temp.restante_import e
+       group by e.queue_key
+    ) k;
+  if v_direct then
+    begin
+      insert into messages (queue_key, sequence, ts, kind, notify, message_id, body)
+      select e.queue_key, e.sequence, e.ts, 'm', e.notify, e.message_id, e.body
+        from pg_temp.restante_import e;
+      outcome := 'taken';
+    exception when unique_violation then
+      outcome := 'staged';
+    end;
+  else
+    outcome := 'staged';
+  end if;
+  if outcome = 'staged' then
+    insert into import_messages (queue_key, sequence, n, ts, notify, message_id, body)
+    select e.queue_key, e.sequence, e.n, e.ts, e.notify, e.message_id, e.body
+      from pg_temp.restante_import e;
+  end if;
+  for v_i in 1 .. coalesce(cardinality(v_keys), 0) loop
+    if outcome = 'taken' then
+      update import_queues i
+         set last_sequence = greatest(i.last_sequence, v_lasts[v_i]),
+             appended = i.appended + v_counts[v_i],
+             first_appended = least(i.first_appended, v_firsts[v_i])
+       where i.queue_key = v_keys[v_i];
+    else
+      update import_queues i
+         set direct = false
+       where i.queue_key = v_keys[v_i];
+    end if;
+  end loop;
+  truncate pg_temp.restante_import;
+end $$;
+
 ---------------------------------------------------------------------------------------------------------------- merging
+
+-- Moves messages that import_take has stored, of queues that turned out to need the merge, to where it looks for them: of the
+-- queues after a recipient id, and at most so many messages of one of them. They come before everything of that queue in the
+-- file that has the same sequence. Outcomes: more (with the id to go on after), done.
+create function :"schema".import_recall(p_after bytea, p_limit integer, out outcome text, out last bytea)
+language plpgsql volatile security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  v_import import_queues;
+  v_moved  bigint;
+begin
+  select i.* into v_import
+    from import_queues i
+   where i.import = pg_current_xact_id() and i.recipient_id > p_after
+     and i.created and not i.direct and i.appended > 0
+   order by i.recipient_id
+   limit 1;
+  if not found then
+    outcome := 'done';
+    return;
+  end if;
+  with moved as (
+    delete from messages m
+     where m.queue_key = v_import.queue_key
+       and m.sequence <= coalesce((
+         select l.sequence
+           from messages l
+          where l.queue_key = v_import.queue_key and l.sequence >= v_import.first_appended
+          order by l.sequence
+         offset p_limit - 1
+          limit 1
+       ), v_import.last_sequence)
+    returning m.*
+  )
+  insert into import_messages (queue_key, sequence, n, ts, notify, message_id, body)
+  select m.queue_key, m.sequence, -1, m.ts, m.notify, m.message_id, m.body
+    from moved m;
+  get diagnostics v_moved = row_count;
+  if v_moved < p_limit then
+    v_import.appended := 0;
+    v_import.last_sequence := 0;
+    v_import.first_appended := null;
+    last := v_import.recipient_id;
+  else
+    v_import.appended := greatest(v_import.appended - v_moved, 1);
+    -- What was moved is not walked again.
+    select m.sequence into v_import.first_appended
+      from messages m
+     where m.queue_key = v_import.queue_key and m.sequence > v_import.first_appended
+     order by m.sequence
+     limit 1;
+    v_import.first_appended := coalesce(v_import.first_appended, v_import.last_sequence);
+    last := p_after;
+  end if;
+  update import_queues i
+     set appended = v_import.appended, last_sequence = v_import.last_sequence, first_appended = v_import.first_appended
+   where i.import = v_import.import and i.recipient_id = v_import.recipient_id;
+  outcome := 'more';
+end $$;
 
 -- Locks the queues that were there before the import, those after a recipient id and at most so many, and notes how they
 -- are. What is gone by now stays without a last sequence, and what was staged for it is discarded.
@@ -257,7 +460,7 @@ end $$;
 -- it, and then the duplicates of the piece are sought, counted and removed before a second attempt.
 create function :"schema".import_append(
   p_after_key bigint, p_after_sequence bigint, p_after_n bigint, p_limit integer,
-  out outcome text, out messages bigint, out duplicates bigint,
+  out outcome text, out duplicates bigint,
   out last_key bigint, out last_sequence bigint, out last_n bigint
 )
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
@@ -271,7 +474,6 @@ declare
   v_marked     bigint[];
   v_key        bigint;
 begin
-  messages := 0;
   duplicates := 0;
   select e.queue_key, e.sequence, e.n into last_key, last_sequence, last_n
     from (
@@ -326,7 +528,6 @@ begin
           from stored s
          group by s.queue_key
       loop
-        messages := messages + v_queue.appended;
         update import_queues q
            set last_sequence = v_queue.last,
                appended = q.appended + v_queue.appended,
@@ -343,7 +544,6 @@ begin
       if v_try = 2 then
         raise;
       end if;
-      messages := 0;
     end;
 
     select array_agg(e.at) filter (where e.nth > 1 or e.kind = 'm'),
@@ -386,12 +586,14 @@ begin
 end $$;
 
 -- Ends queues, those after a recipient id and at most so many: decides on the latch, places markers, and writes the records.
--- Answers how many were created, how many queue lines were of others, and how many are latched. With p_notify, the readers of
+-- Answers how many were created, how many queue lines were of others, how many messages were stored, and how many queues are
+-- latched. With p_notify, the readers of
 -- queues that were empty are notified (rule 10.9).
 -- Outcomes: more (with the id to go on after), done.
 create function :"schema".import_finish(
   p_after bytea, p_limit integer, p_default_quota integer, p_notify boolean,
-  out outcome text, out last bytea, out created bigint, out existing bigint, out latched bigint
+  out outcome text, out last bytea, out created bigint, out existing bigint, out messages bigint,
+  out latched bigint
 )
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -411,6 +613,7 @@ declare
 begin
   created := 0;
   existing := 0;
+  messages := 0;
   latched := 0;
   for v_import in
     select i.*
@@ -424,6 +627,7 @@ begin
     continue when v_import.last_sequence is null;
     created := created + v_import.created::integer;
     existing := existing + v_import.lines - v_import.created::integer;
+    messages := messages + v_import.appended;
     if v_import.appended = 0 and v_import.file_id is null then
       latched := latched + (v_import.marker_id is not null)::integer;
       continue;
@@ -501,25 +705,34 @@ end $$;
 
 -------------------------------------------------------------------------------------------------------------- exporting
 
--- Live queues in recipient id order, each before its entries: those after a position, at most so many rows, with bodies of so
--- many bytes but at least one row. The position is a recipient id and a sequence, 0 for the queue itself. No row: the end.
--- Kinds: Q (queue), m (message), q (quota marker), ! (an entry that is damaged and not handed out).
--- Row by row, because what fits is known only then; everything else would read ahead, or count bytes twice.
+-- Live queues in recipient id order, each with its entries: those after a position, as many queues and entries as p_limit
+-- says. The position is a recipient id and a sequence, 0 before the first entry; a queue that it is within comes again, with
+-- the entries that are left. Fewer than p_limit: that is all.
+-- Kinds of entries, a letter each: m (message), q (quota marker), ! (damaged), > (the body has more than p_max_bytes). The last
+-- two have no body.
+-- A limit for each body, and none for their sum: to sum up, the server would copy every row once more.
+--
+-- Entries come as arrays. One by one they cost the server as much, for it puts every row aside before the first is sent, and
+-- the client 2 to 3 µs more each, for a message of the protocol. Per message of 1 KiB, server and client, in µs of processor
+-- time (PostgreSQL 18.4, two busy cores, 2026-11-21):
+--   arrays                                  4.1 + 4.5
+--   rows, by return query                   4.0 + 7.3
+--   the same, with a sum of the bodies      4.6 + 7.5
+--   rows, by return next                    5.0 + 7.5
+--   COPY of a bare table                    1.5 + 4.5
 create function :"schema".export_page(
   p_after_recipient_id bytea, p_after_sequence bigint, p_limit integer, p_max_bytes bigint
 )
 returns table (
-  kind text, recipient_id bytea, sequence bigint, message_id bytea, ts bigint, notify boolean, body bytea,
-  sender_id bytea, quota integer, status text, created_at bigint, updated_at bigint, next_sequence bigint
+  recipient_id bytea, sender_id bytea, quota integer, status text, created_at bigint, updated_at bigint,
+  next_sequence bigint, kinds text, sequences bigint[], message_ids bytea[], ts bigint[], notifies boolean[], bodies bytea[]
 )
 language plpgsql stable security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   v_queue queues;
-  v_entry record;
-  v_left  integer := p_limit;
-  v_bytes bigint := p_max_bytes;
+  v_left  bigint := p_limit;
   v_after bigint := p_after_sequence;
 begin
   for v_queue in
@@ -529,59 +742,34 @@ begin
      order by q.recipient_id
   loop
     if v_queue.recipient_id <> p_after_recipient_id then
-      kind := 'Q';
-      recipient_id := v_queue.recipient_id;
-      sender_id := v_queue.sender_id;
-      quota := v_queue.quota;
-      status := v_queue.status;
-      created_at := v_queue.created_at;
-      updated_at := v_queue.updated_at;
-      next_sequence := v_queue.next_sequence;
-      sequence := null;
-      message_id := null;
-      ts := null;
-      notify := null;
-      body := null;
-      return next;
       v_left := v_left - 1;
       v_after := 0;
     end if;
-    recipient_id := null;
-    sender_id := null;
-    quota := null;
-    status := null;
-    created_at := null;
-    updated_at := null;
-    next_sequence := null;
-    for v_entry in
-      select m.*
-        from messages m
-       where m.queue_key = v_queue.key and m.sequence >= v_queue.head_sequence and m.sequence > v_after
-       order by m.sequence
-       limit v_left
-    loop
-      v_bytes := v_bytes - octet_length(v_entry.body);
-      if v_bytes < 0 and v_left < p_limit then
-        return;
-      end if;
-      -- As _is_sound has it, which costs more than the rest of this loop.
-      if octet_length(v_entry.message_id) between 1 and 64
-         and v_entry.ts between 0 and 9007199254740991
-         and octet_length(v_entry.body) <= 8388608
-         and (v_entry.kind = 'm' or (v_entry.kind = 'q' and octet_length(v_entry.body) = 0 and not v_entry.notify)) then
-        kind := v_entry.kind;
-        body := v_entry.body;
-      else
-        kind := '!';
-        body := null;
-      end if;
-      sequence := v_entry.sequence;
-      message_id := v_entry.message_id;
-      ts := v_entry.ts;
-      notify := v_entry.notify;
-      return next;
-      v_left := v_left - 1;
-    end loop;
-    exit when v_left = 0;
+    recipient_id := v_queue.recipient_id;
+    sender_id := v_queue.sender_id;
+    quota := v_queue.quota;
+    status := v_queue.status;
+    created_at := v_queue.created_at;
+    updated_at := v_queue.updated_at;
+    next_sequence := v_queue.next_sequence;
+    select coalesce(string_agg(m.kind, ''), ''), coalesce(array_agg(m.sequence), '{}'),
+           coalesce(array_agg(m.message_id), '{}'), coalesce(array_agg(m.ts), '{}'),
+           coalesce(array_agg(m.notify), '{}'), coalesce(array_agg(case when m.kind in ('m', 'q') then m.body end), '{}')
+      into kinds, sequences, message_ids, ts, notifies, bodies
+      from (
+        select case
+                 when _is_sound(m.message_id, m.ts, m.kind, m.notify, m.body) is not true then '!'
+                 when octet_length(m.body) > p_max_bytes then '>'
+                 else m.kind::text
+               end as kind,
+               m.sequence, m.message_id::bytea as message_id, m.ts::bigint as ts, m.notify, m.body::bytea as body
+          from messages m
+         where m.queue_key = v_queue.key and m.sequence >= v_queue.head_sequence and m.sequence > v_after
+         order by m.sequence
+         limit v_left
+      ) m;
+    return next;
+    v_left := v_left - cardinality(sequences);
+    exit when v_left <= 0;
   end loop;
 end $$;

@@ -1,9 +1,10 @@
 /**
- * Base64url for logs: straight between bytes and the bytes of a line, because a log is mostly that.
- *
- * Measured on Node 24.21 (shared machine, 2 cores) for bodies of 100 bytes: decoding 0.9 µs against 2.3 µs of
- * `effect/encoding/Base64Url`, encoding 0.2 µs against 2.9 µs. Node 24 has no `Uint8Array.fromBase64`.
+ * Base64url for logs: straight between bytes and the bytes of a line, because a log is mostly that. By native code where there
+ * is some, see `native.ts`.
  */
+import { native } from "./native.ts"
+import type { Room } from "./room.ts"
+
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 const letters = Uint8Array.from(alphabet, (letter) => letter.charCodeAt(0))
 const outside = -1
@@ -12,10 +13,7 @@ for (const [value, letter] of letters.entries()) values[letter] = value
 
 const letter = (value: number): number => letters[value & 63] ?? 0
 
-const valueAt = (text: string, i: number): number => {
-  const code = text.charCodeAt(i)
-  return code < 256 ? values[code] ?? outside : outside
-}
+const valueAt = (line: Uint8Array, i: number): number => values[line[i] ?? 0] ?? outside
 
 /** How many bytes an unpadded text of this length stands for. */
 export const byteLength = (letters: number): number => Math.floor(letters * 3 / 4)
@@ -25,6 +23,11 @@ export const textLength = (bytes: number): number => Math.ceil(bytes * 4 / 3)
 
 /** Writes the letters of the bytes, unpadded, and answers where they end. There has to be room for them. */
 export const encodeInto = (bytes: Uint8Array, target: Uint8Array, start: number): number => {
+  const [from, to] = [native(bytes), native(target)]
+  if (from !== undefined && to !== undefined) {
+    const text = from.toString("base64url")
+    return start + to.write(text, start, text.length, "latin1")
+  }
   let at = start
   const whole = bytes.length - bytes.length % 3
   for (let i = 0; i < whole; i += 3) {
@@ -43,38 +46,52 @@ export const encodeInto = (bytes: Uint8Array, target: Uint8Array, start: number)
   return at
 }
 
-/** The bytes of an unpadded text; `undefined` if it is not one, also when bits that stand for nothing are set. */
-export const decode = (text: string): Uint8Array | undefined => {
-  const { length } = text
-  const rest = length % 4
-  if (rest === 1) return undefined
-  const bytes = new Uint8Array(byteLength(length))
+/** Decodes the letters from `start` up to `end` to where `at` is in the target; false if one is outside the alphabet. */
+const decodeInto = (line: Uint8Array, start: number, end: number, target: Uint8Array, at: number): boolean => {
+  const [from, to] = [native(line), native(target)]
+  if (from !== undefined && to !== undefined) {
+    const text = from.toString("latin1", start, end)
+    const size = byteLength(text.length)
+    // Node takes the letters of ordinary base64 too. It passes over all others, and the bytes are then too few.
+    return !text.includes("+") && !text.includes("/") && to.write(text, at, size, "base64url") === size
+  }
   // One letter outside the alphabet makes it negative, for good.
   let seen = 0
-  let at = 0
-  const whole = length - rest
-  for (let i = 0; i < whole; i += 4) {
-    const a = valueAt(text, i)
-    const b = valueAt(text, i + 1)
-    const c = valueAt(text, i + 2)
-    const d = valueAt(text, i + 3)
+  const whole = end - (end - start) % 4
+  for (let i = start; i < whole; i += 4) {
+    const a = valueAt(line, i)
+    const b = valueAt(line, i + 1)
+    const c = valueAt(line, i + 2)
+    const d = valueAt(line, i + 3)
     seen |= a | b | c | d
     const group = a << 18 | b << 12 | c << 6 | d
-    bytes[at++] = group >> 16
-    bytes[at++] = group >> 8
-    bytes[at++] = group
+    target[at++] = group >> 16
+    target[at++] = group >> 8
+    target[at++] = group
   }
-  if (rest > 0) {
-    const a = valueAt(text, whole)
-    const b = valueAt(text, whole + 1)
-    const c = rest === 3 ? valueAt(text, whole + 2) : 0
+  if (whole < end) {
+    const a = valueAt(line, whole)
+    const b = valueAt(line, whole + 1)
+    const c = whole + 2 < end ? valueAt(line, whole + 2) : 0
     seen |= a | b | c
-    const group = a << 18 | b << 12 | c << 6
-    bytes[at++] = group >> 16
-    if (rest === 3) bytes[at++] = group >> 8
-    if ((rest === 3 ? group & 0xff : group & 0xffff) !== 0) return undefined
+    target[at++] = a << 2 | b >> 4
+    if (whole + 2 < end) target[at++] = b << 4 | c >> 2
   }
-  return seen < 0 ? undefined : bytes
+  return seen >= 0
+}
+
+/**
+ * What the unpadded letters of a line stand for, those from `start` up to `end`; `undefined` if they are none, also when bits that
+ * stand for nothing are set.
+ */
+export const decode = (line: Uint8Array, start: number, end: number, room: Room): Uint8Array | undefined => {
+  const rest = (end - start) % 4
+  if (rest === 1) return undefined
+  if (rest > 0 && (valueAt(line, end - 1) & (rest === 2 ? 15 : 3)) !== 0) return undefined
+  const size = byteLength(end - start)
+  room.reserve(size)
+  const { at, block } = room
+  return decodeInto(line, start, end, block, at) ? new Uint8Array(block.buffer, block.byteOffset + at, size) : undefined
 }
 
 /** A padded text without its padding; any other text as it is. */

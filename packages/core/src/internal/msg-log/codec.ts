@@ -2,6 +2,7 @@
 import type { RejectionReason } from "../../MessageLog.ts"
 import type { LogRecord } from "../../MsgStoreDriver.ts"
 import type { Output } from "./output.ts"
+import type { Room } from "./room.ts"
 
 /** What a line says. */
 export type Decoded =
@@ -18,8 +19,8 @@ export interface Codec {
     readonly encodeEnd: (output: Output, queues: number, entries: number) => void
   } | undefined
   readonly encode: (output: Output, record: LogRecord) => void
-  /** The meaning of a line that is not empty and not too long. */
-  readonly decode: (line: Uint8Array) => Decoded
+  /** The meaning of a line that is not empty and not too long. Its body has its place in the room. */
+  readonly decode: (line: Uint8Array, room: Room) => Decoded
 }
 
 export const malformed: Decoded = { _tag: "Rejected", reason: "Malformed" }

@@ -1,5 +1,5 @@
 /** A store as the bytes of a log, page by page. */
-import { Effect, Stream } from "effect"
+import { Array as Arr, Effect, Stream } from "effect"
 import type { ExportOptions } from "../../MessageLog.ts"
 import type { LogRecord, MsgStoreDriver } from "../../MsgStoreDriver.ts"
 import type { MsgStoreError } from "../../MsgStoreError.ts"
@@ -19,7 +19,7 @@ export const exportLog = (
     let queues = 0
     let entries = 0
 
-    const encodePage = (page: ReadonlyArray<LogRecord>): Uint8Array => {
+    const encodePage = (page: ReadonlyArray<LogRecord>): Array<Uint8Array> => {
       for (const record of page) {
         if (record._tag === "Queue") queues++
         else entries++
@@ -32,14 +32,15 @@ export const exportLog = (
       const bytes = encodePage(page)
       return onProgress === undefined ? Effect.succeed(bytes) : Effect.as(onProgress({ queues, entries }), bytes)
     }))
-    if (frame === undefined) return Stream.filter(pages, (bytes) => bytes.length > 0)
+    const bytes = Stream.flattenArray(Stream.filter(pages, Arr.isArrayNonEmpty))
+    if (frame === undefined) return bytes
     const part = (encode: () => void) =>
       Stream.suspend(() => {
         encode()
-        return Stream.succeed(output.take())
+        return Stream.fromIterable(output.take())
       })
     return part(() => frame.encodeHeader(output)).pipe(
-      Stream.concat(pages),
+      Stream.concat(bytes),
       Stream.concat(part(() => frame.encodeEnd(output, queues, entries)))
     )
   })

@@ -4,7 +4,7 @@
  *
  * A page is worked on while its lines are still in memory, so that a rejected one can be shown as it was read.
  */
-import { Array as Arr, Effect, Stream } from "effect"
+import { Array as Arr, Effect, Exit, Stream } from "effect"
 import { InvalidArgument } from "../../InvalidArgument.ts"
 import type { ImportOptions, ImportReport, RejectedLine, Rejection, RejectionReason } from "../../MessageLog.ts"
 import { ImportRejected } from "../../MessageLog.ts"
@@ -14,6 +14,19 @@ import type { Codec, Decoded } from "./codec.ts"
 import { maxPageRecords, noBytes } from "./codec.ts"
 import type { Line } from "./lines.ts"
 import * as Lines from "./lines.ts"
+import { Room } from "./room.ts"
+
+/**
+ * A store may look at pages while the next ones are read: at so many, and at so many bytes of `maxBytes`. The more it is given at
+ * once, the fewer statements it takes.
+ */
+const maxPagesAhead = 8
+
+/**
+ * A store that has something under way has its turn after so many bytes: the answer to a statement would have to wait for a page,
+ * and its server for the next statement. Trap: in a heap that is nearly full, each turn lets the garbage collector begin.
+ */
+const bytesAtOnce = 65_536
 
 /** So many rejections are in a report (spec 8.7). */
 const reported = 100
@@ -24,19 +37,30 @@ const notBytes = Effect.fail(new InvalidArgument({ field: "bytes", problem: "mus
 
 const nothingMerged: Merged = { queuesCreated: 0, queuesExisting: 0, messages: 0, duplicates: 0, latchedQueues: 0 }
 
+type Refusals = Effect.Success<ReturnType<ImportSession["stage"]>>
+
+const noRefusals: Refusals = Effect.succeed([])
+
 type Merged = Effect.Success<ReturnType<ImportSession["merge"]>>
 
 /** Lines that were read and not yet handed on. */
 interface Page {
   readonly records: Array<LogRecord>
+  /** How many of them are of queues. */
+  queues: number
   /** The line of each record, and its bytes if somebody wants them. */
-  readonly lines: Array<{ readonly number: number; readonly raw: Uint8Array }>
+  readonly numbers: Array<number>
+  readonly raws: Array<Uint8Array>
   readonly rejected: Array<RejectedLine>
   /** Of bodies, and of rejected lines that are kept: bytes. */
   bytes: number
 }
 
-const emptyPage = (): Page => ({ records: [], lines: [], rejected: [], bytes: 0 })
+interface Waiting extends Omit<Page, "records"> {
+  readonly refusals: Refusals
+}
+
+const emptyPage = (): Page => ({ records: [], queues: 0, numbers: [], raws: [], rejected: [], bytes: 0 })
 
 /** How an import is done. */
 export interface Settings<E, R> {
@@ -55,6 +79,7 @@ export const importLog = <E, R, E2, R2>(
 ): Effect.Effect<ImportReport, ImportRejected | InvalidArgument | MsgStoreError | E | E2, R | R2> =>
   Effect.suspend(() => {
     const lines = Lines.make()
+    const room = new Room()
     let page = emptyPage()
     /** A page that has to be handed on before another line is read. */
     let full: Page | undefined
@@ -103,7 +128,7 @@ export const importLog = <E, R, E2, R2>(
     const take = (line: Line): void => {
       if (line.bytes.length === 0) return
       const { bytes, number } = line
-      const decoded: Decoded = line.isTooLong ? lineTooLong : codec.decode(bytes)
+      const decoded: Decoded = line.isTooLong ? lineTooLong : codec.decode(bytes, room)
       if (place === "within" && decoded._tag === "End") {
         place = "after"
         if (decoded.total !== within) reject(number, "CountMismatch", bytes)
@@ -121,24 +146,28 @@ export const importLog = <E, R, E2, R2>(
         const raw = rejects === undefined ? noBytes : new Uint8Array(bytes)
         reserve(raw.length + (decoded._tag === "Queue" ? 0 : decoded.entry.body.length))
         page.records.push(decoded)
-        page.lines.push({ number, raw })
+        page.numbers.push(number)
+        if (rejects !== undefined) page.raws.push(raw)
+        if (decoded._tag === "Queue") page.queues++
       } else {
         reject(number, "Malformed", bytes)
       }
     }
 
-    const handOn = ({ lines: lineOf, records, rejected: unread }: Page) =>
+    /** Pages that were handed on, without their records, and what is not known of them yet. */
+    let waiting: Array<Waiting> = []
+    let waitingBytes = 0
+
+    const settle = ({ bytes, numbers, queues: queueLines, raws, refusals, rejected: unread }: Waiting) =>
       Effect.gen(function*() {
-        const refused = records.length === 0 ? [] : yield* session.stage(records)
-        for (const record of records) {
-          if (record._tag === "Queue") queues++
-          else entries++
-        }
+        const refused = yield* refusals
+        waitingBytes -= bytes
+        queues += queueLines
+        entries += numbers.length - queueLines
         const all: Array<RejectedLine> = []
         for (const { index, reason } of refused) {
-          const { number, raw } = Arr.getUnsafe(lineOf, index)
-          all.push({ line: number, reason, raw })
-          if (Arr.getUnsafe(records, index)._tag === "Queue") queues--
+          all.push({ line: Arr.getUnsafe(numbers, index), reason, raw: raws[index] ?? noBytes })
+          if (reason === "QueueConflict") queues--
           else entries--
         }
         // Behind the others, because what is missing at the end has the number of a line that may be among them.
@@ -154,7 +183,33 @@ export const importLog = <E, R, E2, R2>(
         }
       })
 
-    const rejectImport = Effect.suspend(() => Effect.fail(new ImportRejected({ report: report() })))
+    /** Learns what became of pages that were handed on, from the first on, until no more than so many and so many bytes are left. */
+    const settleDownTo = (pages: number, bytes: number) =>
+      Effect.gen(function*() {
+        for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
+          if (waiting.length <= pages && waitingBytes <= bytes) return
+          waiting = waiting.slice(1)
+          yield* settle(next)
+        }
+      })
+
+    const settleAll = settleDownTo(0, 0)
+
+    const handOn = (page: Page) =>
+      Effect.gen(function*() {
+        const refusals = page.records.length === 0 ? noRefusals : yield* session.stage(page.records)
+        // Trap: the array is old by now, and as long as it is not collected the young records in it are not either.
+        page.records.length = 0
+        // A body that was read since is in the next page, and stays until that has been handed on.
+        room.turn()
+        const { bytes, numbers, queues, raws, rejected } = page
+        waiting.push({ bytes, numbers, queues, raws, rejected, refusals })
+        waitingBytes += bytes
+        // What is known at once is said at once.
+        yield* Exit.isExit(refusals) ? settleAll : settleDownTo(maxPagesAhead, maxBytes)
+      })
+
+    const rejectImport = Effect.flatMap(settleAll, () => Effect.fail(new ImportRejected({ report: report() })))
 
     const handOnFull = Effect.suspend(() => {
       if (full === undefined) return Effect.void
@@ -163,12 +218,20 @@ export const importLog = <E, R, E2, R2>(
       return handOn(next)
     })
 
+    /** Bytes that were read since others had their turn. */
+    let atOnce = 0
+
     /** Reads the lines that are complete. */
     const read: Effect.Effect<void, ImportRejected | InvalidArgument | MsgStoreError | E2, R2> = Effect.suspend(() => {
       for (let line = lines.next(); line !== undefined; line = lines.next()) {
+        atOnce += line.bytes.length
         take(line)
         if (isWithoutHeader) return Effect.andThen(handOn(page), rejectImport)
         if (full !== undefined) return Effect.andThen(handOnFull, read)
+        if (atOnce >= bytesAtOnce && waiting.length > 0) {
+          atOnce = 0
+          return Effect.andThen(Effect.yieldNow, read)
+        }
       }
       return Effect.void
     })
@@ -185,6 +248,7 @@ export const importLog = <E, R, E2, R2>(
       if (place === "within" && codec.frame !== undefined) reject(lines.count(), "CountMismatch", noBytes)
       yield* handOnFull
       yield* handOn(page)
+      yield* settleAll
       if (isWithoutHeader || (isStrict && allRejected > 0)) return yield* rejectImport
       return report(yield* session.merge(defaultQuota))
     })

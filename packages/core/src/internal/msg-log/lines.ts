@@ -6,6 +6,8 @@
  * format has a use for it.
  */
 
+import { native } from "./native.ts"
+
 /** A longer line is skipped: bytes. The largest body that can be imported fits, with some room. */
 const maxLineBytes = 12 * 1_024 * 1_024
 
@@ -85,7 +87,7 @@ export const make = (): Lines => {
 
   return {
     feed: (next) => {
-      chunk = next
+      chunk = native(next) ?? next
       offset = 0
     },
     next: () => {

@@ -7,10 +7,13 @@ import { RecipientId } from "../../QueueId.ts"
 import * as Base64Url from "./base64url.ts"
 import type { Codec, Decoded } from "./codec.ts"
 import { bodyTooLarge, malformed, noBytes } from "./codec.ts"
+import type { Room } from "./room.ts"
 
 const seconds = /^\d{1,16}$/
 /** Text behind the letter is for flags that are still to be invented. */
 const flags = /^flags=([TF])/
+
+const quota = "quota"
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
@@ -18,28 +21,42 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 const ownText = (line: Uint8Array, start: number, length: number): string =>
   decoder.decode(line.subarray(start, start + length))
 
-const decode = (line: Uint8Array): Decoded => {
-  // One field more than a line may have, so that it shows.
-  const [version, recipient = "", message = "", time = "", ...rest] = decoder.decode(line).split(" ", 7)
+const space = 0x20
+const equals = 0x3d
+
+/** Where a padded text that ends here ends without its padding; any other text where it does. */
+const unpadded = (line: Uint8Array, start: number, end: number): number => {
+  if ((end - start) % 4 !== 0 || line[end - 1] !== equals) return end
+  return line[end - 2] === equals ? end - 2 : end - 1
+}
+
+const decode = (line: Uint8Array, room: Room): Decoded => {
+  const last = line.lastIndexOf(space)
+  // One field more than there may be in front of the last one, so that it shows.
+  const [version, recipient = "", message = "", time = "", ...rest] = decoder.decode(
+    line.subarray(0, Math.max(last, 0))
+  )
+    .split(" ", 6)
   const recipientId = Base64Url.unpad(ownText(line, 3, recipient.length))
   const id = Base64Url.unpad(ownText(line, 4 + recipient.length, message.length))
   const timestamp = seconds.test(time) ? Number(time) * 1_000 : Number.NaN
   if (
     version !== "v3" || !RecipientId.is(recipientId) || !MessageId.is(id) || !Number.isSafeInteger(timestamp) ||
-    rest.length === 0 || rest.length > 2
+    rest.length > 1
   ) return malformed
-  if (rest.length === 1 && rest[0] === "quota") {
+  const start = last + 1
+  if (rest.length === 0 && line.length - start === quota.length && ownText(line, start, quota.length) === quota) {
     return {
       _tag: "Entry",
       recipientId,
       entry: { kind: "quota", id, timestamp, notify: false, body: noBytes, sequence: 0n }
     }
   }
-  const flag = rest.length === 1 ? "F" : flags.exec(rest[0] ?? "")?.[1]
-  const text = Base64Url.unpad(rest.at(-1) ?? "")
+  const flag = rest.length === 0 ? "F" : flags.exec(rest[0] ?? "")?.[1]
   if (flag === undefined) return malformed
-  if (Base64Url.byteLength(text.length) > hardBodyLimit) return bodyTooLarge
-  const body = Base64Url.decode(text)
+  const end = unpadded(line, start, line.length)
+  if (Base64Url.byteLength(end - start) > hardBodyLimit) return bodyTooLarge
+  const body = Base64Url.decode(line, start, end, room)
   return body === undefined ? malformed : {
     _tag: "Entry",
     recipientId,

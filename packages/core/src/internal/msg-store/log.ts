@@ -9,7 +9,7 @@ import * as Digest from "effect/crypto/Digest"
 import { PreventSchedulerYield } from "effect/Scheduler"
 import type { Entry } from "../../Message.ts"
 import { MessageId } from "../../Message.ts"
-import type { ImportSession, LogQueue, LogRecord, MsgStoreDriver } from "../../MsgStoreDriver.ts"
+import type { ImportSession, LogQueue, LogRecord, MsgStoreDriver, Refusals } from "../../MsgStoreDriver.ts"
 import { fromCause, Unavailable } from "../../MsgStoreError.ts"
 import { RecipientId, type SenderId } from "../../QueueId.ts"
 import type { Directory, Slot, Tombstone } from "./directory.ts"
@@ -160,21 +160,22 @@ const session = (directory: Directory): ImportSession => {
 
   const stage: ImportSession["stage"] = (page) =>
     Effect.gen(function*() {
-      const answers: Array<{ readonly index: number; readonly reason: "QueueNotFound" | "QueueConflict" }> = []
+      const refusals: Array<Refusals[number]> = []
       for (const [index, record] of page.entries()) {
         if (record._tag === "Queue") {
           if (yield* stageLine(record.queue)) continue
           refused.add(record.queue.recipientId)
-          answers.push({ index, reason: "QueueConflict" })
+          refusals.push({ index, reason: "QueueConflict" })
           continue
         }
-        const { entry, recipientId } = record
+        const { recipientId } = record
+        const entry = { ...record.entry, body: new Uint8Array(record.entry.body) }
         const staged = stagedQueues.get(recipientId)
-        if (refused.has(recipientId)) answers.push({ index, reason: "QueueNotFound" })
+        if (refused.has(recipientId)) refusals.push({ index, reason: "QueueNotFound" })
         else if (staged !== undefined) staged.entries.push(entry)
-        else if (!(yield* stageEntry(recipientId, entry))) answers.push({ index, reason: "QueueNotFound" })
+        else if (!(yield* stageEntry(recipientId, entry))) refusals.push({ index, reason: "QueueNotFound" })
       }
-      return answers
+      return Effect.succeed(refusals)
     })
 
   /** What to merge into: the queue as it is, or a new one; nothing if the queue that was meant is gone. */

@@ -29,7 +29,13 @@ export interface Transaction {
 }
 
 /** The client's connections go through no `PgTransport`, so there is no COPY. Nothing was sent. */
-export class NoCopy extends Data.TaggedError("NoCopy")<{}> {}
+class NoCopy extends Data.TaggedError("NoCopy")<{}> {}
+
+/** A table of the installation, or one that lives as long as the transaction. */
+export interface Table {
+  readonly name: string
+  readonly isTemporary: boolean
+}
 
 export interface Transactions {
   /**
@@ -41,20 +47,25 @@ export interface Transactions {
   ) => Effect.Effect<Transaction, RoutineFailure, Scope.Scope>
   /** Begins a transaction of its own whatever the caller is in. */
   readonly beginApart: Transactions["begin"]
-  /** Copies rows in COPY's binary format into columns of a table, in a transaction. */
+  /** Does it by COPY, or the other way if there is no COPY, which is known once it was tried. */
+  readonly byCopyOr: <A>(
+    copy: Effect.Effect<A, RoutineFailure | NoCopy>,
+    other: () => Effect.Effect<A, RoutineFailure>
+  ) => Effect.Effect<A, RoutineFailure>
+  /** Copies rows in COPY's binary format, made piece by piece, into columns of a table, in a transaction. */
   readonly copyIn: (
-    table: string,
+    table: Table,
     columns: ReadonlyArray<string>,
-    rows: Uint8Array
+    rows: Iterable<Uint8Array>
   ) => Effect.Effect<void, RoutineFailure | NoCopy>
   /** The same by way of arrays, one for each column. */
   readonly insert: (
-    table: string,
+    table: Table,
     columns: ReadonlyArray<string>,
     values: ReadonlyArray<PgTypes.Parameter>
   ) => Effect.Effect<void, RoutineFailure>
-  /** The rows of a query in COPY's binary format, in a transaction. */
-  readonly copyOut: (query: string) => Effect.Effect<Uint8Array, RoutineFailure | NoCopy>
+  /** The rows of a query in COPY's binary format, in the pieces in which they came, in a transaction. */
+  readonly copyOut: (query: string) => Effect.Effect<ReadonlyArray<Uint8Array>, RoutineFailure | NoCopy>
 }
 
 const ofTransaction = (cause: SqlError | PgTransaction.PgTransactionError) =>
@@ -120,8 +131,19 @@ export const make = (
   const copied = <A, E>(copy: Effect.Effect<A, E, PgClient.PgClient>): Effect.Effect<A, E | RoutineFailure> =>
     Effect.uninterruptible(within(Effect.provideService(copy, PgClient.PgClient, sql), options.answerTimeout, silent))
 
+  let copies = true
+
   return {
     begin,
+    byCopyOr: (copy, other) =>
+      Effect.suspend(() =>
+        copies
+          ? Effect.catchTag(copy, "NoCopy", () => {
+            copies = false
+            return other()
+          })
+          : other()
+      ),
     beginApart: (settings) =>
       Effect.updateContext(
         begin(settings),
@@ -129,13 +151,19 @@ export const make = (
       ),
     copyIn: (table, columns, rows) =>
       Effect.asVoid(copied(Effect.mapError(
-        PgCopy.copyIn({ schema: options.schema.name, table, columns }, Stream.succeed(rows), { format: "binary" }),
+        PgCopy.copyIn(
+          { schema: table.isTemporary ? "pg_temp" : options.schema.name, table: table.name, columns },
+          Stream.fromIterable(rows, { chunkSize: 1 }),
+          { format: "binary" }
+        ),
         ofCopy
       ))),
     insert: (table, columns, values) => {
       const places = values.map((_, i) => `$${i + 1}`).join(", ")
       const statement = sql.unsafe(
-        `insert into ${options.schema.quoted}.${table} (${columns.join(", ")}) select * from unnest(${places})`,
+        `insert into ${table.isTemporary ? "pg_temp" : options.schema.quoted}.${table.name} (${
+          columns.join(", ")
+        }) select * from unnest(${places})`,
         values
       ).withoutTransform
       return Effect.asVoid(Effect.uninterruptible(within(
@@ -146,11 +174,8 @@ export const make = (
     },
     copyOut: (query) =>
       copied(Effect.mapError(
-        Effect.map(
-          // COPY takes no parameters, so an id may be in its text, and a span has the text (rule 2.3).
-          Effect.withTracerEnabled(Stream.runCollect(PgCopy.copyOut({ query }, { format: "binary" })), false),
-          (chunks) => Buffer.concat(chunks)
-        ),
+        // COPY takes no parameters, so an id may be in its text, and a span has the text (rule 2.3).
+        Effect.withTracerEnabled(Stream.runCollect(PgCopy.copyOut({ query }, { format: "binary" })), false),
         ofCopy
       ))
   }
