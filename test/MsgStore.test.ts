@@ -21,6 +21,8 @@ MsgStoreSuite.suite("memory", (limits) => MsgStore.layerMemory(limits))
 
 postgresSuite("PostgreSQL", (url, limits) => PgMsgStore.layer({ url, ...limits }))
 
+postgresSuite("PostgreSQL, each call by itself", (url, limits) => PgMsgStore.layer({ url, coalesce: false, ...limits }))
+
 postgresSuite("PostgreSQL, one connection", (url, limits) => PgMsgStore.layer({ url, poolSize: 1, ...limits }))
 
 // These two have no listener, so that their readers are woken by looking.

@@ -279,11 +279,10 @@ const busy = Effect.fnUntraced(function*(store: StoreService) {
 /** The constraints keep damage out, so they have to go first. */
 const damage = (owner: PgClient.PgClient, id: RecipientId, sequence: number, change: string) =>
   owner.withTransaction(Effect.gen(function*() {
-    yield* owner`alter table restante.messages drop constraint if exists messages_kind_check`
-    yield* owner`alter table restante.messages drop constraint if exists messages_check`
-    yield* owner`alter table restante.messages drop constraint if exists messages_ts_check`
-    yield* owner`alter table restante.messages drop constraint if exists messages_body_check`
-    yield* owner`alter table restante.messages drop constraint if exists messages_message_id_check`
+    yield* owner`alter domain restante.entry_kind drop constraint if exists entry_kind_check`
+    yield* owner`alter domain restante.milliseconds drop constraint if exists milliseconds_check`
+    yield* owner`alter domain restante.body drop constraint if exists body_check`
+    yield* owner`alter domain restante.id drop constraint if exists id_check`
     yield* owner`update restante.messages set ${owner.literal(change)}
                   where sequence = ${sequence}
                     and queue_key = (select key from restante.queues where recipient_id = ${bytesOf(id)})`

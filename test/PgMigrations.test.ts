@@ -321,9 +321,10 @@ describe("roles", () => {
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
         yield* PgMigrations.migrate()
+        // _is_sound is an expression over its parameters, and becomes part of the statements that use it.
         const unpinned = yield* sql`
           select proname from pg_proc
-           where pronamespace = 'restante'::regnamespace
+           where pronamespace = 'restante'::regnamespace and proname <> '_is_sound'
              and (proconfig is null or not 'search_path=restante, pg_temp' = any (proconfig)
                   or not prosecdef and proname not in ('_grant_to', '_close_to_public', '_functions'))`
         assert.deepStrictEqual(unpinned, [])

@@ -181,12 +181,11 @@ describe("stored counters", () => {
     ))
 })
 
-/** The constraints keep damage out, so they have to go first. */
+/** The domains keep damage out, so their constraints have to go first. */
 const damage = (owner: PgClient.PgClient, recipientId: RecipientId, sequence: number, change: string) =>
   owner.withTransaction(Effect.gen(function*() {
-    yield* owner`alter table restante.messages drop constraint if exists messages_kind_check`
-    yield* owner`alter table restante.messages drop constraint if exists messages_check`
-    yield* owner`alter table restante.messages drop constraint if exists messages_ts_check`
+    yield* owner`alter domain restante.entry_kind drop constraint if exists entry_kind_check`
+    yield* owner`alter domain restante.milliseconds drop constraint if exists milliseconds_check`
     yield* owner`update restante.messages set ${owner.literal(change)}
                   where sequence = ${sequence}
                     and queue_key = (select key from restante.queues where recipient_id = ${bytesOf(recipientId)})`
@@ -284,7 +283,7 @@ describe("a body over the hard cap (rule 7.5)", () => {
         const { recipientId } = yield* store.createQueue()
         yield* store.write({ recipientId }, message("m1"))
         yield* owner.withTransaction(Effect.gen(function*() {
-          yield* owner`alter table restante.messages drop constraint if exists messages_body_check`
+          yield* owner`alter domain restante.body drop constraint if exists body_check`
           yield* owner`update restante.messages set body = convert_to(repeat('x', 20 * 1024 * 1024), 'UTF8')
                         where queue_key = (select key from restante.queues where recipient_id = ${
             bytesOf(recipientId)
@@ -319,7 +318,7 @@ describe("limits and lost connections", () => {
             each / 4
           )
         }
-      }), { poolSize: 1 }))
+      }), { poolSize: 1, coalesce: false }))
 
   it.live("a server that falls silent is given up, also while the layer is built (rule 7.2)", () =>
     Effect.scoped(Effect.gen(function*() {
@@ -428,32 +427,35 @@ describe("limits and lost connections", () => {
       })
     ))
 
-  it.live("interrupting 1,000 callers that wait for a connection leaves no trace (case 68)", () =>
-    withStore((store, owner) =>
-      Effect.gen(function*() {
-        const { recipientId } = yield* store.createQueue({ quota: 10_000 })
-        const lock = yield* holdLock(owner, recipientId)
-        const first = yield* Effect.forkChild(
-          Effect.forEach(["a", "b"], (name) => store.write({ recipientId }, message(name)), { concurrency: 2 })
-        )
-        yield* until(Effect.map(waiting(owner), (n) => n === 2))
-        const rest = yield* Effect.forEach(
-          Array.from({ length: 1_000 }, (_, i) => message(`waiting ${i}`)),
-          (m) => Effect.forkChild(store.write({ recipientId }, m))
-        )
-        yield* Effect.yieldNow
-        yield* Fiber.interruptAll(rest)
-        yield* lock.release
-        yield* Fiber.join(first)
-        assert.strictEqual(yield* store.size(recipientId), 2)
-        // Both connections are there again.
-        yield* Effect.forEach(
-          Array.from({ length: 20 }, (_, i) => message(`after ${i}`)),
-          (m) => store.write({ recipientId }, m),
-          { concurrency: 20 }
-        )
-        assert.strictEqual(yield* store.size(recipientId), 22)
-      }), { poolSize: 2 }))
+  // How many statements two calls on one queue are.
+  for (const [how, coalesce, statements] of [["a connection", false, 2], ["a lane", true, 1]] as const) {
+    it.live(`interrupting 1,000 callers that wait for ${how} leaves no trace (case 68)`, () =>
+      withStore((store, owner) =>
+        Effect.gen(function*() {
+          const { recipientId } = yield* store.createQueue({ quota: 10_000 })
+          const lock = yield* holdLock(owner, recipientId)
+          const first = yield* Effect.forkChild(
+            Effect.forEach(["a", "b"], (name) => store.write({ recipientId }, message(name)), { concurrency: 2 })
+          )
+          yield* until(Effect.map(waiting(owner), (n) => n === statements))
+          const rest = yield* Effect.forEach(
+            Array.from({ length: 1_000 }, (_, i) => message(`waiting ${i}`)),
+            (m) => Effect.forkChild(store.write({ recipientId }, m))
+          )
+          yield* Effect.yieldNow
+          yield* Fiber.interruptAll(rest)
+          yield* lock.release
+          yield* Fiber.join(first)
+          assert.strictEqual(yield* store.size(recipientId), 2)
+          // Both connections are there again.
+          yield* Effect.forEach(
+            Array.from({ length: 20 }, (_, i) => message(`after ${i}`)),
+            (m) => store.write({ recipientId }, m),
+            { concurrency: 20 }
+          )
+          assert.strictEqual(yield* store.size(recipientId), 22)
+        }), { poolSize: 2, coalesce }))
+  }
 
   it.live("a caller that finds no connection in time is told that nothing happened (rule 7.3)", () =>
     withStore((store, owner) =>
@@ -711,6 +713,19 @@ describe("sender ids", () => {
     ))
 })
 
+/** Calls of the functions for many queues. The id of their messages is a number. */
+const callsForMany = (ids: string, at: number, n: number) => {
+  const all = (value: string) => `array_fill(${value}, array[${n}])`
+  return {
+    peekMany: `peek_many(${ids}, 1000000)`,
+    sizeMany: `size_many(${ids})`,
+    writeMany: `write_many(${ids}, ${all("null::bytea")}, ${all(`int4send(${at})`)}, ${all("0::bigint")}, ${
+      all("false")
+    }, ${all("'body'::bytea")}, 128, true)`,
+    acknowledgeMany: `acknowledge_many(${ids}, ${all(`int4send(${at})`)}, ${all("true")}, 1000000)`
+  }
+}
+
 describe("plans and storage", () => {
   it.live("temporary tables and a search_path of the session change nothing (case 82)", () =>
     Effect.gen(function*() {
@@ -826,6 +841,34 @@ describe("plans and storage", () => {
     }).pipe(
       Effect.provide(Layer.provideMerge(PgMsgStore.layerClient(), PgClient.layer({ url, maxConnections: 1 })))
     ))
+
+  it.live("functions for many queues look up each, also where a session planned for three and there are 20,000", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      yield* sql`truncate restante.queues, restante.messages`
+      yield* sql`
+        insert into restante.queues (recipient_id, sender_id, status, created_at, updated_at)
+        select int4send(i), sha256(int4send(i)), 'active', 0, 0 from generate_series(1, 3) i`
+      yield* sql`analyze restante.queues, restante.messages`
+      for (let i = 1; i <= 10; i++) {
+        for (const call of Object.values(callsForMany("array[int4send(1), int4send(2), int4send(3)]", i, 3))) {
+          yield* sql.unsafe(`select * from restante.${call}`)
+        }
+      }
+      yield* sql`
+        insert into restante.queues (recipient_id, sender_id, status, created_at, updated_at, size, next_sequence)
+        select int4send(i), sha256(int4send(i)), 'active', 0, 0, 3, 4 from generate_series(4, 20000) i`
+      yield* sql`
+        insert into restante.messages
+        select q.key, i, 0, 'm', false, int4send(i), 'body' from restante.queues q, generate_series(1, 3) i
+         where q.size = 3`
+      const ids = `array[${Array.from({ length: 20 }, (_, i) => `int4send(${900 * (i + 1)})`).join(", ")}]`
+      const touched = yield* buffersOf(sql, {
+        ...callsForMany(ids, 4, 20),
+        acknowledgeMany: callsForMany(ids, 1, 20).acknowledgeMany
+      })
+      for (const [call, buffers] of Object.entries(touched)) assert.isAtMost(buffers / 20, 25, call)
+    }).pipe(Effect.provide(PgClient.layer({ url, maxConnections: 1 }))))
 
   it.live("in steady traffic at least 90 % of the updates of queues are HOT (case 84)", () =>
     Effect.gen(function*() {

@@ -310,7 +310,6 @@ describe("SQL in an argument is data", () => {
  * private: it takes a lock for granted, or names no queue.
  */
 const functions: Readonly<Record<string, boolean>> = {
-  _append: false,
   _check_head: false,
   _close_to_public: false,
   _derived_id: false,
@@ -322,8 +321,8 @@ const functions: Readonly<Record<string, boolean>> = {
   _notify_arrivals: false,
   _recount: false,
   _remove_through: false,
-  _save: false,
   acknowledge: true,
+  acknowledge_many: true,
   acknowledge_through_message: true,
   acknowledge_through_sequence: true,
   arrivals_channel: true,
@@ -345,11 +344,13 @@ const functions: Readonly<Record<string, boolean>> = {
   import_markers: true,
   peek: true,
   peek_batch: true,
+  peek_many: true,
   recount: true,
   schema_history: true,
   set_queue_status: true,
   set_quota: true,
   size: true,
+  size_many: true,
   stats: true,
   write: true,
   write_many: true
@@ -583,17 +584,16 @@ const failures: Readonly<
     return exit
   }),
   "what is stored is damaged": Effect.fnUntraced(function*(owner, call) {
-    yield* owner`alter table restante.queues drop constraint queues_status_check`
-    yield* owner`alter table restante.messages drop constraint messages_kind_check, drop constraint messages_check`
+    yield* owner`alter domain restante.queue_status drop constraint queue_status_check`
+    yield* owner`alter domain restante.entry_kind drop constraint entry_kind_check`
     yield* owner`update restante.queues set status = 'damaged'`
     yield* owner`update restante.messages set kind = 'x'`
     const exit = yield* Effect.exit(call)
     yield* owner`delete from restante.messages`
     yield* owner`delete from restante.queues`
-    yield* owner`alter table restante.queues add constraint queues_status_check check (status in ('active', 'suspended'))`
-    yield* owner`alter table restante.messages
-      add constraint messages_kind_check check (kind in ('m', 'q')),
-      add constraint messages_check check (kind = 'm' or (octet_length(body) = 0 and not notify))`
+    yield* owner`alter domain restante.queue_status
+      add constraint queue_status_check check (value in ('active', 'suspended'))`
+    yield* owner`alter domain restante.entry_kind add constraint entry_kind_check check (value in ('m', 'q'))`
     return exit
   }),
   "its rows are refused, by a server that quotes parameters": Effect.fnUntraced(function*(owner, call) {

@@ -23,6 +23,15 @@ const relations = `
    where c.relnamespace = $1::regnamespace and c.relkind in ('r', 'c')
    order by c.relname`
 
+const domains = `
+  select 'domain ' || t.typname || ' as ' || format_type(t.typbasetype, t.typtypmod) ||
+         coalesce((select string_agg(' ' || pg_get_constraintdef(c.oid), '' order by c.conname)
+                     from pg_constraint c
+                    where c.contypid = t.oid and c.contype = 'c'), '') as text
+    from pg_type t
+   where t.typnamespace = $1::regnamespace and t.typtype = 'd'
+   order by t.typname`
+
 // Not-null constraints are rows of their own since PostgreSQL 18; the columns above tell of them on every version.
 const constraints = `
   select 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) as text
@@ -44,7 +53,7 @@ export const dump = (schema: string) =>
   Effect.gen(function*() {
     const sql = yield* PgClient.PgClient
     const [owner] = yield* sql<{ readonly name: string }>`select current_user as name`
-    const parts = yield* Effect.forEach([relations, constraints, indexes, functions], (query) =>
+    const parts = yield* Effect.forEach([domains, relations, constraints, indexes, functions], (query) =>
       sql.unsafe<{ readonly text: string }>(query, [schema]))
     return `${
       parts.flat().map((row) => row.text).join("\n\n")

@@ -130,10 +130,10 @@ export const driverOf = (
         return use({
           stage: (records) =>
             Effect.sync(() =>
-              records.flatMap((record, index) => {
-                const reason = model.stage(staged, record)
+              Effect.succeed(records.flatMap((record, index) => {
+                const reason = model.stage(staged, structuredClone(record))
                 return reason === undefined ? [] : [{ index, reason }]
-              })
+              }))
             ),
           merge: () =>
             Effect.suspend(() =>

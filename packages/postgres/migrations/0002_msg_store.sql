@@ -13,46 +13,58 @@
 -- cost 427 µs a write instead of 70 µs. So functions that look rows up forbid the first, and the two indexes of
 -- messages have no column in common, so that each statement can use one of them only.
 --
+-- Trap: for the same reason nothing is joined with messages or queues by its key: while these are empty, walking all of an
+-- index for a hash join looks cheap. Functions for many queues look each one up, by "lateral (... limit 1)" or its ctid.
+--
 -- Trap: as long as any transaction of the database is open that is older, no version of a row that was updated can be
 -- removed, and each call updates a queue. A look-up by "recipient_id = id" walks its versions oldest first: after 10,000
 -- messages peek touched 388 pages instead of 4 and took 30 times as long, and it goes on like that. New versions go to the
 -- end of the table, so the functions that are called for each message look from there: "between id and id order by
 -- recipient_id desc limit 1", which is an equality to us and not to the planner, who would drop the order.
 
+-- The bounds of section 2, as domains and not as CHECK constraints of the tables: every statement that stores rows parses
+-- the latter anew, and an update evaluates all of them. With them a single write took 480 µs of processor time, of which
+-- 100 µs were theirs, 390 µs with domains and 380 µs with no bounds at all (PostgreSQL 18.4, busy machine, 2026-11-21).
+-- So what concerns several columns is left to the functions: a marker has no body, and the two ids of a queue differ.
+create domain :"schema".id as bytea check (octet_length(value) between 1 and 64);
+create domain :"schema".body as bytea check (octet_length(value) <= 8388608);
+create domain :"schema".milliseconds as bigint check (value between 0 and 9007199254740991);
+create domain :"schema".quota as integer check (value >= 0);
+create domain :"schema".queue_status as text check (value in ('active', 'suspended'));
+create domain :"schema".entry_kind as "char" check (value in ('m', 'q')); -- message, quota marker
+
 create table :"schema".queues (
   -- What entries refer to: 8 bytes instead of up to 64 in each index entry of messages.
   key           bigint  not null generated always as identity,
-  recipient_id  bytea   not null check (octet_length(recipient_id) between 1 and 64),
-  sender_id     bytea   not null check (octet_length(sender_id) between 1 and 64),
-  quota         integer check (quota >= 0),
-  status        text    not null check (status in ('active', 'suspended')),
-  created_at    bigint  not null check (created_at between 0 and 9007199254740991),
-  updated_at    bigint  not null check (updated_at between 0 and 9007199254740991),
+  recipient_id  :"schema".id not null,
+  sender_id     :"schema".id not null,
+  quota         :"schema".quota,
+  status        :"schema".queue_status not null,
+  created_at    :"schema".milliseconds not null,
+  updated_at    :"schema".milliseconds not null,
   -- A deleted queue keeps its row, so that both ids stay reserved.
-  deleted_at    bigint  check (deleted_at between 0 and 9007199254740991),
-  size          bigint  not null default 0 check (size >= 0),
+  deleted_at    :"schema".milliseconds,
+  size          bigint  not null default 0,
   latched       boolean not null default false,
   -- Sequence of the next entry. Not a database sequence: a rollback must leave no gap.
-  next_sequence bigint  not null default 1 check (next_sequence >= 1),
+  next_sequence bigint  not null default 1,
   -- No entry has a lower sequence. Scans start here, so they never walk removed rows that are not vacuumed yet.
-  head_sequence bigint  not null default 1 check (head_sequence >= 1),
+  head_sequence bigint  not null default 1,
   primary key (recipient_id),
-  unique (sender_id),
-  check (sender_id <> recipient_id)
+  unique (sender_id)
   -- No index, and no index predicate, may use the last four columns: each message updates them, and only an update that
   -- touches no index stays on its page (HOT).
 ) with (fillfactor = 70);
 
 create table :"schema".messages (
   queue_key  bigint  not null,
-  sequence   bigint  not null check (sequence >= 1),
-  ts         bigint  not null check (ts between 0 and 9007199254740991),
-  kind       "char"  not null check (kind in ('m', 'q')), -- message, quota marker
+  sequence   bigint  not null,
+  ts         :"schema".milliseconds not null,
+  kind       :"schema".entry_kind not null,
   notify     boolean not null,
-  message_id bytea   not null check (octet_length(message_id) between 1 and 64),
-  body       bytea   not null check (octet_length(body) <= 8388608),
-  primary key (queue_key, sequence),
-  check (kind = 'm' or (octet_length(body) = 0 and not notify))
+  message_id :"schema".id not null,
+  body       :"schema".body not null,
+  primary key (queue_key, sequence)
   -- No foreign key and no index on the time: each costs 15 to 25 % of a batch write, and neither is needed. Queues
   -- delete their entries themselves, and expiry removes a prefix, which the primary key finds.
 );
@@ -95,98 +107,6 @@ begin
    )
   returning q.* into v_queue;
   return v_queue;
-end $$;
-
--- Decides one write on a locked queue, and stores what is to be stored. The caller writes the changed record back.
-create function :"schema"._append(
-  inout queue         :"schema".queues,
-  in    p_message_id  bytea,
-  in    p_ts          bigint,
-  in    p_notify      boolean,
-  in    p_body        bytea,
-  in    p_default     integer,
-  out   outcome       text,
-  out   at_sequence   bigint,
-  out   was_empty     boolean
-)
-language plpgsql volatile security definer set search_path = :"schema", pg_temp
-set enable_seqscan = off set enable_bitmapscan = off as $$
-declare
-  v_sequence bigint;
-  v_kind     "char";
-begin
-  select m.sequence, m.kind into v_sequence, v_kind
-    from messages m
-   where int8send(m.queue_key) || m.message_id = int8send(queue.key) || p_message_id;
-  if found then
-    if v_kind = 'q' then
-      outcome := 'quota_reached';
-    else
-      outcome := 'already_stored';
-      at_sequence := v_sequence;
-    end if;
-    return;
-  end if;
-
-  if queue.status = 'suspended' then
-    outcome := 'suspended';
-    return;
-  end if;
-
-  -- The record must agree with the last entry; where it does not, count before deciding on it.
-  v_sequence := null;
-  v_kind := null;
-  select m.sequence, m.kind into v_sequence, v_kind
-    from messages m
-   where m.queue_key = queue.key and m.sequence >= queue.head_sequence
-   order by m.sequence desc
-   limit 1;
-  if (queue.size = 0) <> (v_sequence is null)
-     or queue.latched <> coalesce(v_kind = 'q', false)
-     or v_sequence >= queue.next_sequence then
-    queue := _recount(queue);
-  end if;
-
-  if queue.latched then
-    outcome := 'quota_exceeded';
-    return;
-  end if;
-
-  if queue.size < coalesce(queue.quota, p_default) then
-    insert into messages (queue_key, sequence, ts, kind, notify, message_id, body)
-    values (queue.key, queue.next_sequence, p_ts, 'm', p_notify, p_message_id, p_body);
-    outcome := 'accepted';
-    at_sequence := queue.next_sequence;
-    was_empty := queue.size = 0;
-  else
-    insert into messages (queue_key, sequence, ts, kind, notify, message_id, body)
-    values (queue.key, queue.next_sequence, p_ts, 'q', false, p_message_id, '');
-    outcome := 'quota_reached';
-    queue.latched := true;
-  end if;
-  if queue.size = 0 then
-    queue.head_sequence := queue.next_sequence;
-  end if;
-  queue.size := queue.size + 1;
-  queue.next_sequence := queue.next_sequence + 1;
-end $$;
-
--- Writes back what _append changed. In plpgsql, because a function in SQL is planned again for each call (before 18).
-create function :"schema"._save(p_queue :"schema".queues) returns void
-language plpgsql volatile security definer set search_path = :"schema", pg_temp
-set enable_seqscan = off set enable_bitmapscan = off as $$
-begin
-  update queues q
-     set size = p_queue.size,
-         latched = p_queue.latched,
-         next_sequence = p_queue.next_sequence,
-         head_sequence = p_queue.head_sequence
-   where q.ctid = (
-     select l.ctid from queues l
-      where l.recipient_id between p_queue.recipient_id and p_queue.recipient_id
-      order by l.recipient_id desc
-      limit 1
-   );
 end $$;
 
 -- Counts a locked queue if its record contradicts its head: the record it answers can be relied on (rule 10.7).
@@ -257,15 +177,17 @@ begin
   return v_removed;
 end $$;
 
--- May this entry be handed out (rule 7.5)? The constraints of the table say the same; a disk may say otherwise.
-create function :"schema"._is_sound(p_entry :"schema".messages) returns boolean
-language plpgsql immutable security definer set search_path = :"schema", pg_temp as $$
-begin
-  return octet_length(p_entry.message_id) between 1 and 64
-     and p_entry.ts between 0 and 9007199254740991
-     and octet_length(p_entry.body) <= 8388608
-     and (p_entry.kind = 'm' or (p_entry.kind = 'q' and octet_length(p_entry.body) = 0 and not p_entry.notify));
-end $$;
+-- May an entry with these be handed out (rule 7.5)? The domains of the columns say the same; a disk may say otherwise.
+-- In SQL and without settings of its own, so that it becomes part of the statement: it reads no bodies, only their length.
+create function :"schema"._is_sound(p_message_id bytea, p_ts bigint, p_kind "char", p_notify boolean, p_body bytea)
+returns boolean
+language sql immutable as $$
+  select octet_length(p_message_id) between 1 and 64
+     and p_ts between 0 and 9007199254740991
+     and octet_length(p_body) <= 8388608
+     and (p_kind = 'm' or (p_kind = 'q' and octet_length(p_body) = 0 and not p_notify))
+$$;
+revoke all on function :"schema"._is_sound(bytea, bigint, "char", boolean, bytea) from public;
 
 ----------------------------------------------------------------------------------------------------------------- queues
 
@@ -308,7 +230,7 @@ language plpgsql stable security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
   return query
-    select q.sender_id, q.recipient_id, q.status
+    select q.sender_id::bytea, q.recipient_id::bytea, q.status::text
       from queues q
      where q.sender_id = any (p_sender_ids) and q.deleted_at is null;
 end $$;
@@ -322,6 +244,9 @@ set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   v_record queue_record;
 begin
+  if p_recipient_id = p_sender_id then
+    raise check_violation using message = 'the two ids of a queue must differ';
+  end if;
   loop
     insert into queues (recipient_id, sender_id, quota, status, created_at, updated_at)
     values (p_recipient_id, p_sender_id, p_quota, p_status, p_now, p_now)
@@ -399,7 +324,7 @@ end $$;
 
 -- Outcomes: accepted, already_stored, quota_reached, quota_exceeded, suspended, not_found.
 -- A writer's client passes both ids; a queue that is bound to another sender by now is not found. With p_wake, readers are
--- notified if the queue was empty (rule 10.9); _notify_arrivals is in 0004.
+-- notified if the queue was empty (rule 10.9); _notify_arrivals is in 0004. "was_empty" is null if nothing was stored.
 create function :"schema".write(
   p_recipient_id bytea, p_sender_id bytea, p_message_id bytea, p_ts bigint, p_notify boolean, p_body bytea,
   p_default_quota integer, p_wake boolean default true,
@@ -408,118 +333,264 @@ create function :"schema".write(
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
-  v_queue queues;
-  v_next  bigint;
-  v_step  record;
+  v_queue    record;
+  v_stored   record;
+  v_fits     boolean;
 begin
-  select q.* into v_queue
-    from queues q
-   where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
-     and (p_sender_id is null or q.sender_id = p_sender_id)
-   order by q.recipient_id desc
-   limit 1
-     for no key update;
-  if not found then
-    outcome := 'not_found';
+  loop
+    select q.ctid as at, q.key, q.status, q.size, q.latched, q.next_sequence, q.head_sequence,
+           coalesce(q.quota, p_default_quota) as quota
+      into v_queue
+      from queues q
+     where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
+       and (p_sender_id is null or q.sender_id = p_sender_id)
+     order by q.recipient_id desc
+     limit 1
+       for no key update;
+    if not found then
+      outcome := 'not_found';
+      return;
+    end if;
+
+    -- The entry with this id, and the last entry.
+    select m.sequence, m.kind into v_stored
+      from messages m
+     where int8send(m.queue_key) || m.message_id = int8send(v_queue.key) || p_message_id;
+    if v_stored.kind = 'q' then
+      outcome := 'quota_reached';
+      return;
+    elsif v_stored.sequence is not null then
+      outcome := 'already_stored';
+      at_sequence := v_stored.sequence;
+      return;
+    elsif v_queue.status = 'suspended' then
+      outcome := 'suspended';
+      return;
+    end if;
+
+    select m.sequence as last_sequence, m.kind as last_kind into v_stored
+      from messages m
+     where m.queue_key = v_queue.key and m.sequence >= v_queue.head_sequence
+     order by m.sequence desc
+     limit 1;
+    -- The record must agree with the last entry; where it does not, count before deciding on it.
+    exit when (v_queue.size = 0) = (v_stored.last_sequence is null)
+          and v_queue.latched = coalesce(v_stored.last_kind = 'q', false)
+          and coalesce(v_stored.last_sequence < v_queue.next_sequence, true);
+    perform _recount(q) from queues q where q.ctid = v_queue.at;
+  end loop;
+
+  if v_queue.latched then
+    outcome := 'quota_exceeded';
     return;
   end if;
-  v_next := v_queue.next_sequence;
-  v_step := _append(v_queue, p_message_id, p_ts, p_notify, p_body, p_default_quota);
-  outcome := v_step.outcome;
-  at_sequence := v_step.at_sequence;
-  was_empty := v_step.was_empty;
-  v_queue := v_step.queue;
-  if v_queue.next_sequence > v_next then
-    perform _save(v_queue);
-    if p_wake and v_queue.size = 1 then
-      perform _notify_arrivals(array[p_recipient_id]);
-    end if;
+  v_fits := v_queue.size < v_queue.quota;
+  was_empty := v_queue.size = 0;
+  if v_fits then
+    outcome := 'accepted';
+    at_sequence := v_queue.next_sequence;
+  else
+    outcome := 'quota_reached';
+  end if;
+  insert into messages (queue_key, sequence, ts, kind, notify, message_id, body)
+  values (
+    v_queue.key, v_queue.next_sequence, p_ts, case when v_fits then 'm' else 'q' end, v_fits and p_notify, p_message_id,
+    case when v_fits then p_body else '' end
+  );
+  update queues q
+     set size = v_queue.size + 1,
+         latched = not v_fits,
+         next_sequence = v_queue.next_sequence + 1,
+         head_sequence = case when was_empty then v_queue.next_sequence else v_queue.head_sequence end
+   where q.ctid = v_queue.at;
+  if p_wake and was_empty then
+    perform _notify_arrivals(array[p_recipient_id]);
   end if;
 end $$;
 
--- The same for many messages at once. Outcomes by position (from 1), as for write; per queue they apply in input order.
--- A recipient id of null is a sender id that the client could not resolve. Unless p_final, one sender id that is bound
--- differently by now makes the whole call answer 'rebind' at position 0 and store nothing: the client looks the ids up
--- again and repeats it, and the batch still becomes visible at once.
+-- The same for many messages at once; per queue they apply in input order. A recipient id of null is a sender id that the
+-- client could not resolve. Outcomes: written, with a letter for each item in input order: A accepted, E accepted and the
+-- queue was empty, D already stored, R quota reached, X quota exceeded, S suspended, N not found; and for A, E and D the
+-- sequence. Or rebind: unless p_final, one sender id that is bound differently by now makes the whole call store nothing,
+-- and the client looks the ids up again and repeats it, so that the batch still becomes visible at once.
+--
+-- What is plain is stored together: queues that take all their items, with ids that are new and a record that agrees with
+-- the last entry. Items of other queues go through write one by one, under the lock that is held already. A repeated id
+-- is found by the index on ids, by way of an error that undoes the attempt; then the queues concerned are set apart.
+--
+-- Processor time of the server per message, 1 KiB bodies, as a multiple of that of a bare insert ... select from unnest of
+-- the same arrays (batches of 256 to 500 queues; two busy cores, PostgreSQL 18.4, 2026-11-21, medians of 5 to 7, +- 10 %):
+--   2.8  this; batches of 32: 2.7; 256 messages to one queue: 1.7. Of it 37 % insert (two thirds of that two indexes),
+--        23 % lock and number, 10 % look at the last entries, 11 % update, 5 % commit
+--   20   a loop that decides and stores message by message, as this was before
+--   2.8  a loop in plpgsql that numbers the items of each locked queue and fills arrays
+--   2.5  number by window functions and lock for each item; but 2.2 instead of 1.7 for one queue
+--   2.8  lock and update in one statement, which does not see rows that somebody else has changed meanwhile
+--   2.3  no look at the last entries, which rule 10.7 wants
+--   2.7  insert in the order of the index: within the noise
+-- The look starts at the sequence before the next one: where it started at the head it read the rest of an index page.
 create function :"schema".write_many(
   p_recipient_ids bytea[], p_sender_ids bytea[], p_message_ids bytea[], p_ts bigint[], p_notify boolean[],
-  p_bodies bytea[], p_default_quota integer, p_final boolean, p_wake boolean default true
+  p_bodies bytea[], p_default_quota integer, p_final boolean, p_wake boolean default true,
+  out outcome text, out outcomes text, out sequences bigint[]
 )
-returns table (ordinal integer, outcome text, at_sequence bigint, was_empty boolean)
 language plpgsql volatile security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
-#variable_conflict use_column
 declare
-  v_locked  queues[];
-  v_current bytea;
-  v_queue   queues;
-  v_live    boolean := false;
-  v_next    bigint;
-  v_item    record;
-  v_step    record;
-  v_woken   bytea[] := '{}';
+  v_apart  bytea[] := '{}'; -- queues whose items go one by one, whatever they are
+  v_rebind boolean;
+  v_keys   bigint[];        -- by item: its queue, null unless it is stored together with others
+  v_at     tid[];           -- by queue that gets several together: its row, and how many items it gets
+  v_counts integer[];
+  v_stored bigint;
+  v_others integer[];       -- items that go one by one
+  v_woken  bytea[];
+  v_n      integer;
+  v_step   record;
 begin
-  -- In recipient id order, as everybody locks several queues, so that batches never deadlock.
-  select array_agg(l.queue) into v_locked
-    from (
-      select distinct i.id from unnest(p_recipient_ids) as i(id) where i.id is not null order by i.id
-    ) i
-   cross join lateral (
-      select q as queue
-        from queues q
-       where q.recipient_id between i.id and i.id and q.deleted_at is null
-       order by q.recipient_id desc
-       limit 1
-         for no key update
-    ) l;
-
-  if not p_final and exists (
-    select from unnest(p_recipient_ids, p_sender_ids) as i(recipient_id, sender_id)
-     where i.recipient_id is not null and i.sender_id is not null
-       and not exists (
-         select from unnest(v_locked) q where q.recipient_id = i.recipient_id and q.sender_id = i.sender_id
-       )
-  ) then
-    return query select 0, 'rebind', null::bigint, null::boolean;
-    return;
-  end if;
-
-  for v_item in
-    select i.recipient_id, i.sender_id, i.message_id, i.ts, i.notify, i.body, i.n, q as queue
-      from unnest(p_recipient_ids, p_sender_ids, p_message_ids, p_ts, p_notify, p_bodies)
-             with ordinality as i(recipient_id, sender_id, message_id, ts, notify, body, n)
-      left join unnest(v_locked) q on q.recipient_id = i.recipient_id
-     order by i.recipient_id, i.n
-  loop
-    if v_item.recipient_id is distinct from v_current then
-      if v_live and v_queue.next_sequence > v_next then
-        perform _save(v_queue);
+  for v_try in 1 .. 3 loop
+    begin
+      -- Locks in recipient id order, as everybody locks several queues, so that batches never deadlock.
+      select array_agg(i.key), array_agg(i.sequence), string_agg(i.letter, ''),
+             array_agg(i.at) filter (where i.key is not null and i.nth = 1),
+             array_agg(i.count) filter (where i.key is not null and i.nth = 1),
+             array_agg(i.recipient_id) filter (where i.letter = 'E'),
+             array_agg(i.n) filter (where i.letter = '?'),
+             bool_or(not i.is_bound)
+        into v_keys, sequences, outcomes, v_at, v_counts, v_woken, v_others, v_rebind
+        from (
+          select t.n::integer, t.nth, q.at, q.recipient_id, q.count, q.is_bound,
+                 case when q.is_plain then q.key end as key,
+                 case when q.is_plain then q.next_sequence + t.nth - 1 end as sequence,
+                 case
+                   when q.key is null then 'N'
+                   when not q.is_plain then '?'
+                   when q.size = 0 and t.nth = 1 then 'E'
+                   else 'A'
+                 end as letter
+            from (
+              select i.ns, cardinality(i.ns) as count, l.*,
+                     i.id is null or coalesce(l.sender_id = all (i.sender_ids), i.sender_ids is null) as is_bound,
+                     coalesce(
+                       l.status = 'active' and not l.latched
+                       and l.size + cardinality(i.ns) <= l.quota
+                       and coalesce(l.sender_id = all (i.sender_ids), true)
+                       and case when l.size = 0 then l.head_sequence = l.next_sequence
+                                else l.head_sequence < l.next_sequence end
+                       and i.id <> all (v_apart),
+                       false
+                     ) as is_plain
+                from (
+                  select i.id, array_agg(i.n) as ns,
+                         array_agg(i.sender_id) filter (where i.sender_id is not null) as sender_ids
+                    from (
+                      select i.*
+                        from unnest(p_recipient_ids, p_sender_ids) with ordinality as i(id, sender_id, n)
+                       order by i.id, i.n
+                    ) i
+                   group by i.id
+                   order by i.id
+                ) i
+                left join lateral (
+                  select q.ctid as at, q.key, q.recipient_id, q.sender_id, q.status, q.size, q.latched,
+                         q.next_sequence, q.head_sequence, coalesce(q.quota, p_default_quota) as quota
+                    from queues q
+                   where q.recipient_id between i.id and i.id and q.deleted_at is null
+                   order by q.recipient_id desc
+                   limit 1
+                     for no key update
+                ) l on true
+            ) q
+           cross join lateral unnest(q.ns) with ordinality as t(n, nth)
+           order by t.n
+        ) i;
+      if v_rebind and not p_final then
+        outcome := 'rebind';
+        outcomes := null;
+        sequences := null;
+        return;
       end if;
-      v_current := v_item.recipient_id;
-      v_queue := v_item.queue;
-      v_live := v_queue.key is not null;
-      v_next := v_queue.next_sequence;
-    end if;
-    ordinal := v_item.n;
-    outcome := 'not_found';
-    at_sequence := null;
-    was_empty := null;
-    if v_live and (v_item.sender_id is null or v_item.sender_id = v_queue.sender_id) then
-      v_step := _append(v_queue, v_item.message_id, v_item.ts, v_item.notify, v_item.body, p_default_quota);
-      outcome := v_step.outcome;
-      at_sequence := v_step.at_sequence;
-      was_empty := v_step.was_empty;
-      -- The first entry of a queue that was empty, be it a message or the marker.
-      if (v_step.queue).size = 1 and (v_step.queue).next_sequence > v_queue.next_sequence then
-        v_woken := array_append(v_woken, v_current);
+      exit when v_at is null;
+
+      update queues q
+         set size = q.size + u.count,
+             next_sequence = q.next_sequence + u.count,
+             head_sequence = case when q.size = 0 then q.next_sequence else q.head_sequence end
+        from unnest(v_at, v_counts) as u(at, count)
+       where q.ctid = u.at
+         and coalesce(
+               (
+                 select m.sequence < q.next_sequence and m.kind = 'm'
+                   from messages m
+                  where m.queue_key = q.key and m.sequence >= q.next_sequence - (q.size > 0)::integer
+                  order by m.sequence desc
+                  limit 1
+               ),
+               q.size = 0
+             );
+      get diagnostics v_stored = row_count;
+      if v_stored < cardinality(v_at) then
+        -- Some record may contradict the entries: write knows.
+        raise sqlstate 'RS001';
       end if;
-      v_queue := v_step.queue;
-    end if;
-    return next;
+      -- Arrays that are unnested here, and not in FROM, are not copied to a place in between.
+      insert into messages (queue_key, sequence, ts, kind, notify, message_id, body)
+      select i.key, i.sequence, i.ts, 'm', i.notify, i.message_id, i.body
+        from (
+          select unnest(v_keys) as key, unnest(sequences) as sequence, unnest(p_ts) as ts, unnest(p_notify) as notify,
+                 unnest(p_message_ids) as message_id, unnest(p_bodies) as body
+        ) i
+       where i.key is not null;
+      exit;
+    exception
+      when sqlstate 'RS001' then
+        v_apart := p_recipient_ids;
+      when unique_violation then
+        if v_try = 1 then
+          select array_agg(i.id) into v_apart
+            from (
+              select i.id, i.message_id, row_number() over (partition by i.id, i.message_id) as nth
+                from unnest(p_recipient_ids, p_message_ids) as i(id, message_id)
+               where i.id is not null
+            ) i
+            left join lateral (select q.key from queues q where q.recipient_id = i.id limit 1) q on true
+            left join lateral (
+              select m.sequence
+                from messages m
+               where int8send(m.queue_key) || m.message_id = int8send(q.key) || i.message_id
+               limit 1
+            ) m on true
+           where i.nth > 1 or m.sequence is not null;
+        else
+          v_apart := p_recipient_ids;
+        end if;
+    end;
   end loop;
-  if v_live and v_queue.next_sequence > v_next then
-    perform _save(v_queue);
-  end if;
+
+  foreach v_n in array coalesce(v_others, '{}') loop
+    v_step := write(
+      p_recipient_ids[v_n], p_sender_ids[v_n], p_message_ids[v_n], p_ts[v_n], p_notify[v_n], p_bodies[v_n],
+      p_default_quota, false
+    );
+    outcomes := overlay(
+      outcomes placing case v_step.outcome
+        when 'accepted' then case when v_step.was_empty then 'E' else 'A' end
+        when 'already_stored' then 'D'
+        when 'quota_reached' then 'R'
+        when 'quota_exceeded' then 'X'
+        when 'suspended' then 'S'
+        when 'not_found' then 'N'
+      end from v_n
+    );
+    sequences[v_n] := v_step.at_sequence;
+    -- The first entry of a queue that was empty, be it a message or the marker.
+    if v_step.was_empty then
+      v_woken := v_woken || p_recipient_ids[v_n];
+    end if;
+  end loop;
+  outcome := 'written';
+  outcomes := coalesce(outcomes, '');
+  sequences := coalesce(sequences, '{}');
   if p_wake then
     perform _notify_arrivals(v_woken);
   end if;
@@ -551,13 +622,13 @@ begin
   end if;
   return query
     select case when b.sound then 'entry' else 'corrupt' end,
-           b.sequence, b.message_id, b.kind::text, b.ts, b.notify, case when b.sound then b.body end
+           b.sequence, b.message_id::bytea, b.kind::text, b.ts::bigint, b.notify, case when b.sound then b.body end::bytea
       from (
         select m.*,
                row_number() over w as n,
                sum(octet_length(m.body)) over w as bytes
           from (
-            select m.*, _is_sound(m) as sound
+            select m.*, _is_sound(m.message_id, m.ts, m.kind, m.notify, m.body) as sound
               from messages m
              where m.queue_key = v_key and m.sequence >= v_head and m.sequence > p_after
              order by m.sequence
@@ -588,7 +659,7 @@ begin
     into outcome, sequence, message_id, kind, ts, notify, body
     from queues q
     left join lateral (
-      select m.*, _is_sound(m) as sound
+      select m.*, _is_sound(m.message_id, m.ts, m.kind, m.notify, m.body) as sound
         from messages m
        where m.queue_key = q.key and m.sequence >= q.head_sequence
        order by m.sequence
@@ -600,6 +671,55 @@ begin
   if not found then
     outcome := 'not_found';
   end if;
+end $$;
+
+-- The heads of many queues, by position (from 1). Outcomes: as of peek, and later: not looked at, because the bodies before
+-- it have p_max_bytes together. The first is never later.
+-- Processor time of the server per item, same conditions as of acknowledge_many: 13 µs; peek for each 38 µs.
+create function :"schema".peek_many(p_recipient_ids bytea[], p_max_bytes bigint)
+returns table (
+  ordinal integer, outcome text, sequence bigint, message_id bytea, kind text, ts bigint, notify boolean, body bytea
+)
+language plpgsql stable security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+begin
+  return query
+    select i.n::integer, i.outcome,
+           case i.outcome when 'entry' then i.sequence end,
+           case i.outcome when 'entry' then i.message_id::bytea end,
+           case i.outcome when 'entry' then i.kind::text end,
+           case i.outcome when 'entry' then i.ts::bigint end,
+           case i.outcome when 'entry' then i.notify end,
+           case i.outcome when 'entry' then i.body::bytea end
+      from (
+        select i.n, m.*,
+               case
+                 when q.key is null then 'not_found'
+                 when m.sequence is null then 'empty'
+                 when i.n > 1
+                      and sum(octet_length(m.body)) filter (where m.sound)
+                            over (order by i.n rows between unbounded preceding and 1 preceding) >= p_max_bytes
+                   then 'later'
+                 when m.sound then 'entry'
+                 else 'corrupt'
+               end as outcome
+          from unnest(p_recipient_ids) with ordinality as i(recipient_id, n)
+          left join lateral (
+            select q.key, q.head_sequence
+              from queues q
+             where q.recipient_id between i.recipient_id and i.recipient_id and q.deleted_at is null
+             order by q.recipient_id desc
+             limit 1
+          ) q on true
+          left join lateral (
+            select m.*, _is_sound(m.message_id, m.ts, m.kind, m.notify, m.body) as sound
+              from messages m
+             where m.queue_key = q.key and m.sequence >= q.head_sequence
+             order by m.sequence
+             limit 1
+          ) m on true
+      ) i;
 end $$;
 
 -- Outcomes: found, not_found.
@@ -618,6 +738,22 @@ begin
   end if;
 end $$;
 
+-- The sizes of many queues, in input order; null for a queue that is not found.
+create function :"schema".size_many(p_recipient_ids bytea[], out sizes bigint[])
+language plpgsql stable security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+  select coalesce(array_agg(q.size order by i.n), '{}') into sizes
+    from unnest(p_recipient_ids) with ordinality as i(recipient_id, n)
+    left join lateral (
+      select q.size
+        from queues q
+       where q.recipient_id between i.recipient_id and i.recipient_id and q.deleted_at is null
+       order by q.recipient_id desc
+       limit 1
+    ) q on true;
+end $$;
+
 --------------------------------------------------------------------------------------------------------------- removing
 
 -- Removes the head if it has this id. With p_peek, also answers the head afterwards.
@@ -633,74 +769,226 @@ language plpgsql volatile security definer set search_path = :"schema", pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  v_queue queues;
-  v_head  messages;
-  v_next  messages;
+  v_queue record;
+  v_head  record;
+  v_next  record;
 begin
-  select q.* into v_queue
-    from queues q
-   where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
-   order by q.recipient_id desc
-   limit 1
-     for no key update;
-  if not found then
-    outcome := 'not_found';
-    return;
-  end if;
-
-  select m.* into v_head
-    from messages m
-   where m.queue_key = v_queue.key and m.sequence >= v_queue.head_sequence
-   order by m.sequence
-   limit 1;
-  if (v_queue.size = 0) <> (v_head.sequence is null)
-     or v_head.sequence >= v_queue.next_sequence
-     or (v_head.kind = 'q' and not v_queue.latched) then
-    v_queue := _recount(v_queue);
-    select m.* into v_head
+  for v_try in 1 .. 2 loop
+    select q.ctid as at, q.key, q.size, q.latched, q.next_sequence, q.head_sequence into v_queue
+      from queues q
+     where q.recipient_id between p_recipient_id and p_recipient_id and q.deleted_at is null
+     order by q.recipient_id desc
+     limit 1
+       for no key update;
+    if not found then
+      outcome := 'not_found';
+      return;
+    end if;
+    select m.ctid as at, m.*, _is_sound(m.message_id, m.ts, m.kind, m.notify, m.body) as sound into v_head
       from messages m
-     where m.queue_key = v_queue.key
+     where m.queue_key = v_queue.key and m.sequence >= v_queue.head_sequence
      order by m.sequence
      limit 1;
-  end if;
-  if v_head.message_id = p_message_id then
-    outcome := 'acknowledged';
-    if p_peek then
-      select m.* into v_next
-        from messages m
-       where m.queue_key = v_queue.key and m.sequence > v_head.sequence
-       order by m.sequence
-       limit 1;
-    end if;
-  else
-    outcome := 'not_head';
-    if p_peek then
-      v_next := v_head;
-    end if;
-    v_head := null;
-  end if;
+    select m.*, _is_sound(m.message_id, m.ts, m.kind, m.notify, m.body) as sound into v_next
+      from messages m
+     where m.queue_key = v_queue.key and m.sequence > v_head.sequence
+     order by m.sequence
+     limit 1;
+    -- The record must agree with the first two entries; where it does not, count before relying on it.
+    exit when v_try = 2 or (
+      least(v_queue.size, 2) = (v_head.sequence is not null)::integer + (v_next.sequence is not null)::integer
+      and coalesce(v_next.sequence, v_head.sequence, 0) < v_queue.next_sequence
+      and (v_queue.latched or coalesce(v_next.kind, v_head.kind, 'm') = 'm')
+    );
+    perform _recount(q) from queues q where q.ctid = v_queue.at;
+  end loop;
 
-  if (v_head.sequence is not null and not _is_sound(v_head))
-     or (v_next.sequence is not null and not _is_sound(v_next)) then
+  outcome := case when v_head.message_id = p_message_id then 'acknowledged' else 'not_head' end;
+  if (outcome = 'acknowledged' or p_peek) and not v_head.sound
+     or outcome = 'acknowledged' and p_peek and not v_next.sound then
     outcome := 'corrupt';
     return;
   end if;
-
-  if v_head.sequence is not null then
-    perform _remove_through(v_queue, v_head.sequence);
+  if outcome = 'acknowledged' then
+    delete from messages m where m.ctid = v_head.at;
+    -- Set, not subtracted, where nothing is left: an empty queue is size 0 and open, whatever the record said before.
+    update queues q
+       set size = case when v_next.sequence is null then 0 else q.size - 1 end,
+           latched = q.latched and v_next.sequence is not null,
+           head_sequence = coalesce(v_next.sequence, q.next_sequence)
+     where q.ctid = v_queue.at;
     sequence := v_head.sequence;
     message_id := v_head.message_id;
-    kind := v_head.kind::text;
+    kind := v_head.kind;
     ts := v_head.ts;
     notify := v_head.notify;
     body := v_head.body;
+  else
+    v_next := v_head;
   end if;
-  next_sequence := v_next.sequence;
-  next_message_id := v_next.message_id;
-  next_kind := v_next.kind::text;
-  next_ts := v_next.ts;
-  next_notify := v_next.notify;
-  next_body := v_next.body;
+  if p_peek then
+    next_sequence := v_next.sequence;
+    next_message_id := v_next.message_id;
+    next_kind := v_next.kind;
+    next_ts := v_next.ts;
+    next_notify := v_next.notify;
+    next_body := v_next.body;
+  end if;
+end $$;
+
+-- The same for many, by position (from 1). Those of one queue apply in input order. Outcomes: as of acknowledge, and later:
+-- nothing was done, because the bodies of other answers have p_max_bytes together; what is behind it for the same queue is
+-- later too. The first item is never later.
+--
+-- Together goes what is plain: the only item of its queue, whose record agrees with the first two entries, and these are
+-- sound and have consecutive sequences. The others go through acknowledge one by one, under the lock that is held already.
+--
+-- Processor time of the server per item, commit included, with the next entry, 1 KiB bodies, 512 queues (two busy cores,
+-- PostgreSQL 18.4, 2026-11-21): 37 µs in batches of 64, 61 µs of 16. acknowledge for each: 91 µs.
+create function :"schema".acknowledge_many(
+  p_recipient_ids bytea[], p_message_ids bytea[], p_peek boolean[], p_max_bytes bigint
+)
+returns table (
+  ordinal integer, outcome text,
+  sequence bigint, message_id bytea, kind text, ts bigint, notify boolean, body bytea,
+  next_sequence bigint, next_message_id bytea, next_kind text, next_ts bigint, next_notify boolean, next_body bytea
+)
+language plpgsql volatile security definer set search_path = :"schema", pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+  v_at     tid[];     -- by item: the row of its queue
+  v_alone  boolean[]; -- and whether that queue has no other item here
+  v_others integer[] := '{}';
+  v_bytes  bigint := 0;
+begin
+  -- In recipient id order, as everybody locks several queues, so that batches never deadlock.
+  select array_agg(i.at), array_agg(i.alone) into v_at, v_alone
+    from (
+      select l.at, cardinality(i.ns) = 1 as alone
+        from (
+          select i.id, array_agg(i.n) as ns
+            from unnest(p_recipient_ids) with ordinality as i(id, n)
+           group by i.id
+           order by i.id
+        ) i
+        left join lateral (
+          select q.ctid as at
+            from queues q
+           where q.recipient_id between i.id and i.id and q.deleted_at is null
+           order by q.recipient_id desc
+           limit 1
+             for no key update
+        ) l on true
+       cross join lateral unnest(i.ns) as t(n)
+       order by t.n
+    ) i;
+
+  for ordinal, outcome, sequence, message_id, kind, ts, notify, body,
+      next_sequence, next_message_id, next_kind, next_ts, next_notify, next_body in
+    with item as materialized (
+      select i.*,
+             case
+               when i.at is null then 'not_found'
+               when not i.is_plain then null
+               when i.n > 1 and sum(
+                 case
+                   when not i.is_plain then 0
+                   when not i.is_head then case when i.peek then octet_length(i.body) end
+                   when i.peek then octet_length(i.body) + coalesce(octet_length(i.next_body), 0)
+                   else octet_length(i.body)
+                 end
+               ) over (order by i.n rows between unbounded preceding and 1 preceding) >= p_max_bytes then 'later'
+               when i.is_head then 'acknowledged'
+               else 'not_head'
+             end as outcome
+        from (
+          select i.n, i.at, i.peek,
+                 h.at as head_at, h.sequence, h.message_id, h.kind, h.ts, h.notify, h.body,
+                 x.sequence as next_sequence, x.message_id as next_message_id, x.kind as next_kind, x.ts as next_ts,
+                 x.notify as next_notify, x.body as next_body,
+                 coalesce(h.message_id = i.message_id, false) as is_head,
+                 i.alone
+                 and case
+                       when q.size = 0 then h.sequence is null and x.sequence is null
+                                        and q.head_sequence = q.next_sequence
+                       when q.size = 1 then h.sequence is not null and x.sequence is null
+                       else h.sequence is not null and x.sequence is not null
+                     end
+                 and coalesce(x.sequence, h.sequence, 0) < q.next_sequence
+                 and (q.latched or coalesce(x.kind, h.kind, 'm') = 'm')
+                 and (h.sequence is null or _is_sound(h.message_id, h.ts, h.kind, h.notify, h.body))
+                 and (x.sequence is null or _is_sound(x.message_id, x.ts, x.kind, x.notify, x.body)) as is_plain
+            from unnest(v_at, v_alone, p_message_ids, p_peek) with ordinality as i(at, alone, message_id, peek, n)
+            left join queues q on q.ctid = i.at
+            left join lateral (
+              select m.ctid as at, m.*
+                from messages m
+               where m.queue_key = q.key and m.sequence = q.head_sequence
+               limit 1
+            ) h on true
+            left join lateral (
+              select m.*
+                from messages m
+               where m.queue_key = q.key and m.sequence > q.head_sequence
+                 and m.sequence <= case when q.size > 1 then q.head_sequence + 1 else 9223372036854775807 end
+               order by m.sequence
+               limit 1
+            ) x on true
+        ) i
+    ), removed as (
+      delete from messages m using item i where m.ctid = i.head_at and i.outcome = 'acknowledged'
+    ), moved as (
+      update queues q
+         set size = q.size - 1,
+             latched = q.latched and q.size > 1,
+             head_sequence = coalesce(i.next_sequence, q.next_sequence)
+        from item i
+       where q.ctid = i.at and i.outcome = 'acknowledged'
+    )
+    select i.n, i.outcome,
+           case i.outcome when 'acknowledged' then i.sequence end,
+           case i.outcome when 'acknowledged' then i.message_id end,
+           case i.outcome when 'acknowledged' then i.kind::text end,
+           case i.outcome when 'acknowledged' then i.ts end,
+           case i.outcome when 'acknowledged' then i.notify end,
+           case i.outcome when 'acknowledged' then i.body end,
+           case i.answer when 'next' then i.next_sequence when 'head' then i.sequence end,
+           case i.answer when 'next' then i.next_message_id when 'head' then i.message_id end,
+           case i.answer when 'next' then i.next_kind::text when 'head' then i.kind::text end,
+           case i.answer when 'next' then i.next_ts when 'head' then i.ts end,
+           case i.answer when 'next' then i.next_notify when 'head' then i.notify end,
+           case i.answer when 'next' then i.next_body when 'head' then i.body end
+      from (
+        select i.*,
+               case i.outcome
+                 when 'acknowledged' then case when i.peek then 'next' end
+                 when 'not_head' then case when i.peek then 'head' end
+               end as answer
+          from item i
+      ) i
+  loop
+    if outcome is null then
+      v_others := v_others || ordinal;
+    else
+      v_bytes := v_bytes + coalesce(octet_length(body), 0) + coalesce(octet_length(next_body), 0);
+      return next;
+    end if;
+  end loop;
+
+  foreach ordinal in array v_others loop
+    select a.outcome, a.sequence, a.message_id, a.kind, a.ts, a.notify, a.body, a.next_sequence, a.next_message_id,
+           a.next_kind, a.next_ts, a.next_notify, a.next_body
+      into outcome, sequence, message_id, kind, ts, notify, body, next_sequence, next_message_id, next_kind, next_ts,
+           next_notify, next_body
+      from acknowledge(p_recipient_ids[ordinal], p_message_ids[ordinal], p_peek[ordinal]) a
+     where ordinal = 1 or v_bytes < p_max_bytes;
+    if not found then
+      outcome := 'later';
+    end if;
+    v_bytes := v_bytes + coalesce(octet_length(body), 0) + coalesce(octet_length(next_body), 0);
+    return next;
+  end loop;
 end $$;
 
 -- Removes an entry, named by its id, and all before it. Outcomes: removed, not_found.

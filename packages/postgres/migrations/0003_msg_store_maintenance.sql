@@ -142,16 +142,9 @@ declare
   v_malformed bigint;
   v_next      bigint;
 begin
-  -- What makes an entry malformed is what _is_sound says. It is repeated, because a function that is given a whole row is
-  -- given its body too, and this reads no bodies.
   select count(*), min(m.sequence), max(m.sequence),
          max(m.sequence) filter (where m.kind = 'q'), count(*) filter (where m.kind = 'q'),
-         count(*) filter (where (
-           octet_length(m.message_id) between 1 and 64
-           and m.ts between 0 and 9007199254740991
-           and octet_length(m.body) <= 8388608
-           and (m.kind = 'm' or (m.kind = 'q' and octet_length(m.body) = 0 and not m.notify))
-         ) is not true)
+         count(*) filter (where _is_sound(m.message_id, m.ts, m.kind, m.notify, m.body) is not true)
     into v_size, v_first, v_last, v_marker, v_markers, v_malformed
     from messages m
    where m.queue_key = p_queue.key;

@@ -10,6 +10,7 @@ import { PgListener, PgTransport } from "@restante/pg-session"
 import type { Redacted, Scope } from "effect"
 import { Config, Duration, Effect, Layer, Option, Schedule } from "effect"
 import { InvalidArgument, MsgStore, MsgStoreDriver, MsgStoreError } from "restante"
+import * as Lanes from "./internal/database/lanes.ts"
 import * as Reason from "./internal/database/reason.ts"
 import * as Routine from "./internal/database/routine.ts"
 import * as SchemaName from "./internal/database/schemaName.ts"
@@ -31,6 +32,18 @@ export interface Options extends MsgStore.Limits {
    * more is given up. Default 30 seconds.
    */
   readonly statementTimeout?: Duration.Input | undefined
+  /**
+   * Whether single calls of `write`, `peek`, `acknowledge`, `acknowledgeAndPeek` and `size` that are made at the same time
+   * travel together, as one statement for many. Each has its own answer, and it is as durable; a call that is made alone is
+   * sent at once, alone; and calls inside a transaction are part of that. Without it each call is its own statement. Default
+   * true.
+   */
+  readonly coalesce?: boolean | undefined
+  /**
+   * How many such statements of changes may be under way at once, and as many of reads, at least 1. More only help where
+   * the server has processors to spare. Default 2.
+   */
+  readonly lanes?: number | undefined
   /**
    * Whether readers are woken by notifications: those that this layer sends when it writes into an empty queue, and those
    * that it hears for its own readers. Every such write takes a lock of the whole server while it commits, which other
@@ -62,6 +75,7 @@ const silence = Duration.seconds(5)
 
 const defaults = {
   poolSize: 10,
+  lanes: 2,
   acquireTimeout: Duration.seconds(10),
   lockTimeout: Duration.seconds(5),
   statementTimeout: Duration.seconds(30),
@@ -83,13 +97,17 @@ const serverDuration = (input: Duration.Input, field: string): Effect.Effect<Dur
     () => new InvalidArgument({ field, problem: "must be at most 2,147,483,647 milliseconds" })
   )
 
+const count = (input: number, field: string): Effect.Effect<number, InvalidArgument> =>
+  Number.isSafeInteger(input) && input >= 1
+    ? Effect.succeed(input)
+    : Effect.fail(new InvalidArgument({ field, problem: "must be an integer of at least 1" }))
+
 /** Checks the options and fills in the defaults. */
 const resolve = (options: Options & Pick<PoolOptions, "lockTimeout">) =>
   Effect.all({
     schema: SchemaName.parse(options.schema ?? "restante"),
-    poolSize: Number.isSafeInteger(options.poolSize ?? 1) && (options.poolSize ?? 1) >= 1
-      ? Effect.succeed(options.poolSize ?? defaults.poolSize)
-      : Effect.fail(new InvalidArgument({ field: "poolSize", problem: "must be an integer of at least 1" })),
+    poolSize: count(options.poolSize ?? defaults.poolSize, "poolSize"),
+    lanes: count(options.lanes ?? defaults.lanes, "lanes"),
     acquireTimeout: duration(options.acquireTimeout ?? defaults.acquireTimeout, "acquireTimeout"),
     lockTimeout: serverDuration(options.lockTimeout ?? defaults.lockTimeout, "lockTimeout"),
     statementTimeout: serverDuration(options.statementTimeout ?? defaults.statementTimeout, "statementTimeout"),
@@ -171,7 +189,9 @@ const layerWith = (
     MsgStore.MsgStore,
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      const { acquireTimeout, arrivalsPollInterval, poolSize, schema, statementTimeout } = yield* resolve(options)
+      const { acquireTimeout, arrivalsPollInterval, lanes, poolSize, schema, statementTimeout } = yield* resolve(
+        options
+      )
       const database = Routine.make(sql, {
         schema,
         concurrency: poolSize,
@@ -183,7 +203,9 @@ const layerWith = (
         pollInterval: arrivalsPollInterval,
         listener
       })
-      const store = yield* MsgStoreDriver.makeStore(driver.make(database, arrivals), options)
+      const makeLanes = Lanes.make(database, { lanes, acquireTimeout })
+      const travelling = options.coalesce ?? true ? { changes: yield* makeLanes, reads: yield* makeLanes } : undefined
+      const store = yield* MsgStoreDriver.makeStore(driver.make(database, arrivals, travelling), options)
       const checks = Effect.andThen(PgMigrations.check({ schema: schema.name }), requireReadCommitted(sql))
       yield* Effect.timeoutOrElse(checks, {
         duration: acquireTimeout,

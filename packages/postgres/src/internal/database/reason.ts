@@ -3,8 +3,9 @@
  */
 import type { PgCopy, PgTransaction } from "@restante/pg-session"
 import { Predicate } from "effect"
-import type { SqlError } from "effect/sql/SqlError"
+import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { MsgStoreError } from "restante"
+import type { RoutineFailure } from "./failure.ts"
 
 /** What a routine does to the data decides what a lost answer means. */
 export type Kind = "read" | "change"
@@ -31,6 +32,11 @@ export const isConflict = (error: SqlError): boolean => {
   const code = sqlState(error)
   return code === "40001" || code === "40P01"
 }
+
+/** The server said no to a statement for a reason of its own, so that nothing was applied and others may fare better. */
+export const isRefusal = ({ cause, reason }: RoutineFailure): boolean =>
+  reason._tag !== "Unavailable" && reason._tag !== "OutcomeUnknown" && isSqlError(cause) &&
+  sqlState(cause) !== undefined
 
 export const ofSqlError = (error: SqlError, kind: Kind): MsgStoreError.MsgStoreErrorReason => {
   // Whatever went wrong while connecting, no statement has been sent.

@@ -9,6 +9,7 @@
 import type { PgClient } from "@effect/sql-pg"
 import { Context, Duration, Effect, Option, Result, Schema, Semaphore } from "effect"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
+import { ParentSpan } from "effect/Tracer"
 import { MsgStoreError } from "restante"
 import { RoutineFailure } from "./failure.ts"
 import * as Reason from "./reason.ts"
@@ -31,7 +32,8 @@ export interface Options {
 interface Signature<Row> {
   readonly kind: Reason.Kind
   readonly parameters: ReadonlyArray<string>
-  readonly row: Schema.Codec<Row, unknown>
+  /** Or a function that answers `undefined` for what is no such row. */
+  readonly row: Schema.Codec<Row, unknown> | ((row: unknown) => Row | undefined)
 }
 
 type Routine<Row> = (...parameters: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, RoutineFailure>
@@ -39,9 +41,33 @@ type Routine<Row> = (...parameters: ReadonlyArray<unknown>) => Effect.Effect<Rea
 export interface Database extends Transaction.Transactions {
   readonly schema: SchemaName
   readonly routine: <Row>(name: string, signature: Signature<Row>) => Routine<Row>
+  /** Waits interruptibly for a connection, then runs an effect to the end whose calls of routines all go there. */
+  readonly connected: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | RoutineFailure>
+  /** Whether calls of routines are part of a transaction of the caller's. */
+  readonly isInTransaction: (context: Context.Context<never>) => boolean
+  /** A context for calls of nobody's in particular: without the transaction and the span of whoever made it. */
+  readonly outside: (context: Context.Context<never>) => Context.Context<never>
 }
 
+/** A connection that was taken for calls of routines, which are statements by themselves there. */
+const Taken = Context.Reference<boolean>("restante/database/Taken", { defaultValue: () => false })
+
 const unavailable = (cause: unknown) => new RoutineFailure({ reason: new MsgStoreError.Unavailable(), cause })
+
+const decoder = <Row>(
+  row: Signature<Row>["row"]
+): (rows: ReadonlyArray<unknown>) => Result.Result<ReadonlyArray<Row>, unknown> => {
+  if (Schema.isSchema(row)) return Schema.decodeUnknownResult(Schema.Array(row))
+  return (rows) => {
+    const read: Array<Row> = []
+    for (const each of rows) {
+      const answer = row(each)
+      if (answer === undefined) return Result.fail(new Error("a row of another shape"))
+      read.push(answer)
+    }
+    return Result.succeed(read)
+  }
+}
 
 /** How often a statement is repeated that the server ended because of a conflict (spec 6.4). */
 const conflictRetries = 3
@@ -66,6 +92,9 @@ export const make = (sql: PgClient.PgClient, options: Options): Database => {
       )
     ))
 
+  const isInTransaction: Database["isInTransaction"] = (context) =>
+    Option.isSome(Context.getOption(context, sql.transactionService))
+
   const repeatOnConflict = <A, E>(
     statement: Effect.Effect<A, E | SqlError>,
     left: number
@@ -79,7 +108,7 @@ export const make = (sql: PgClient.PgClient, options: Options): Database => {
   const routine: Database["routine"] = (name, { kind, parameters, row }) => {
     const types = parameters.map((type, i) => `$${i + 1}::${type}`).join(", ")
     const text = `select * from ${options.schema.quoted}.${name}(${types})`
-    const decode = Schema.decodeUnknownResult(Schema.Array(row))
+    const decode = decoder(row)
     const silent = new RoutineFailure({
       reason: Reason.lost(kind),
       cause: new Error(`the server gave no answer within ${Duration.format(options.answerTimeout)}`)
@@ -90,9 +119,11 @@ export const make = (sql: PgClient.PgClient, options: Options): Database => {
         // Trap: a statement inside the caller's transaction has its connection already. Waiting for another could wait
         // for somebody who waits for that one. A conflict there ends the whole transaction, so repeating the statement
         // is pointless.
-        Option.isSome(Context.getOption(fiber.context, sql.transactionService))
-          ? Effect.uninterruptible(statement)
-          : inTurn(repeatOnConflict(statement, conflictRetries))
+        !isInTransaction(fiber.context)
+          ? inTurn(repeatOnConflict(statement, conflictRetries))
+          : Effect.uninterruptible(
+            Context.get(fiber.context, Taken) ? repeatOnConflict(statement, conflictRetries) : statement
+          )
       ).pipe(
         Effect.catchTag(
           "SqlError",
@@ -106,5 +137,12 @@ export const make = (sql: PgClient.PgClient, options: Options): Database => {
       )
     }
   }
-  return { schema: options.schema, routine, ...Transaction.make(sql, { ...options, permits }) }
+  return {
+    schema: options.schema,
+    routine,
+    connected: (effect) => inTurn(Effect.provideService(effect, Taken, true)),
+    isInTransaction,
+    outside: Context.omit(sql.transactionService, ParentSpan),
+    ...Transaction.make(sql, { ...options, permits })
+  }
 }

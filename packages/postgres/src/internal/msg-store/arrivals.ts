@@ -9,7 +9,7 @@
 import { PgTypes } from "@effect/sql-pg"
 import type { PgListener } from "@restante/pg-session"
 import type { Scope } from "effect"
-import { Array as Arr, Clock, Duration, Effect, Latch, Option, Random, Schedule, Schema } from "effect"
+import { Array as Arr, Clock, Context, Duration, Effect, Latch, Option, Random, Schedule, Schema } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { createHash } from "node:crypto"
 import type { MsgStoreDriver } from "restante"
@@ -90,6 +90,7 @@ export const make = Effect.fnUntraced(function*(
     row: Schema.Struct({ ordinal: Schema.Int, outcome: Schema.Literals(["arrived", "quiet", "not_found"]) })
   })
 
+  const outer = yield* Effect.context()
   const readers = new Map<string, Set<Reader>>()
   const waiting = new Set<Reader>()
   /** Open from the first reader on. */
@@ -206,15 +207,20 @@ export const make = Effect.fnUntraced(function*(
   })
 
   // In real time, like the limits of calls: a test may move its own clock, and the server does not know.
-  const inRealTime = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
+  // And in nobody's transaction: the layer may be built in one.
+  const apart = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.setContext(
+      effect,
+      Context.add(database.outside(outer), Clock.Clock, Clock.Clock.defaultValue())
+    )
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       closed = true
       tellAll()
     })
   )
-  if (notify) yield* Effect.forkScoped(inRealTime(Effect.andThen(used.await, listen)))
-  yield* Effect.forkScoped(inRealTime(poll))
+  if (notify) yield* Effect.forkScoped(apart(Effect.andThen(used.await, listen)))
+  yield* Effect.forkScoped(apart(poll))
 
   const wait = (reader: Reader) => (from: bigint): Effect.Effect<void, MsgStoreError.MsgStoreError> =>
     // Trap: looked at in the registration, not before it, where a fiber may yield and miss what is told meanwhile.

@@ -2,10 +2,11 @@
  * The PostgreSQL driver: each operation is one call of one stored function, whose row says what happened.
  */
 import { PgTypes } from "@effect/sql-pg"
-import { Effect, type Option, Result } from "effect"
+import { Array as Arr, Effect, type Option, Result } from "effect"
 import type { Message, MsgStore, MsgStoreDriver, Queue, SenderId } from "restante"
 import { MsgStoreError, RecipientId } from "restante"
 import * as Bytes from "../database/bytes.ts"
+import { coalesced, type Lanes } from "../database/lanes.ts"
 import type { Database, RoutineFailure } from "../database/routine.ts"
 import type { Arrivals } from "./arrivals.ts"
 import { corrupt, failureOf, single } from "./failure.ts"
@@ -16,15 +17,17 @@ import * as Senders from "./senders.ts"
 
 const corruptEntry = corrupt("an entry of the queue violates the specification")
 
+const unanswered = corrupt("a function did not answer every item")
+
 const written = (
   row: Rows.WriteRow,
   target: MsgStoreError.Target
 ): Result.Result<MsgStore.WriteOutcome, MsgStoreError.QueueNotFound | MsgStoreError.QueueSuspended> => {
   switch (row.outcome) {
     case "accepted":
-      return Result.succeed({ _tag: "Accepted", wasEmpty: row.was_empty, sequence: row.at_sequence })
+      return Result.succeed({ _tag: "Accepted", wasEmpty: row.wasEmpty, sequence: row.sequence })
     case "already_stored":
-      return Result.succeed({ _tag: "AlreadyStored", sequence: row.at_sequence })
+      return Result.succeed({ _tag: "AlreadyStored", sequence: row.sequence })
     case "quota_reached":
       return Result.succeed({ _tag: "QuotaReached" })
     case "quota_exceeded":
@@ -54,11 +57,75 @@ const removedOf = (
 ): Answer<number, MsgStoreError.QueueNotFound> =>
   row.outcome === "removed" ? Effect.succeed(Number(row.removed)) : unknownReader(recipientId)
 
+const acknowledged = (
+  recipientId: RecipientId,
+  row: Rows.AcknowledgeRow
+): Answer<MsgStore.AcknowledgedAndNext, MsgStoreError.QueueNotFound> => {
+  switch (row.outcome) {
+    case "acknowledged":
+    case "not_head":
+      return Effect.succeed({ acknowledged: row.acknowledged, next: row.next })
+    case "not_found":
+      return unknownReader(recipientId)
+    case "corrupt":
+      return Effect.fail(corruptEntry)
+    case "later":
+      return Effect.fail(unanswered)
+  }
+}
+
+const weightless = () => 0
+
 const sendersOf = (items: ReadonlyArray<MsgStoreDriver.StampedItem>): ReadonlyArray<SenderId> => [
   ...new Set(items.flatMap(({ target }) => "senderId" in target ? [target.senderId] : []))
 ]
 
-export const make = (database: Database, arrivals: Arrivals): MsgStoreDriver.MsgStoreDriver => {
+/** Lanes of changes, and lanes of reads, which never wait for changes (spec 6.3). */
+export interface MsgStoreLanes {
+  readonly changes: Lanes
+  readonly reads: Lanes
+}
+
+interface Write {
+  readonly recipientId: RecipientId
+  /** Null when the reader writes. */
+  readonly senderId: SenderId | null
+  readonly message: MsgStoreDriver.StampedMessage
+  /** The same in all calls of a store. */
+  readonly defaultQuota: number
+}
+
+interface Acknowledge {
+  readonly recipientId: RecipientId
+  readonly messageId: Message.MessageId
+  /** Whether to answer the next entry as well. */
+  readonly peek: boolean
+}
+
+/** When the bodies of a batch's answers have so many bytes, the rest of it leaves again. */
+const maxAnswerBytes = 4n * 1_024n * 1_024n
+
+const idOf = (id: string | null) => id === null ? null : Bytes.ofId(id)
+
+const idsOf = (ids: ReadonlyArray<string>) => Bytes.array(ids.map(Bytes.ofId), PgTypes.OID.bytea)
+
+/** The rows of a batch in the order of its items; those that were not looked at are absent. */
+const inOrder = <Row extends { readonly outcome: string }>(items: ReadonlyArray<unknown>) =>
+(
+  rows: ReadonlyArray<{ readonly ordinal: number; readonly row: Row }>
+): Effect.Effect<ReadonlyArray<Row | undefined>, RoutineFailure> => {
+  if (rows.length !== items.length) return Effect.fail(unanswered)
+  const answers: Array<Row | undefined> = Arr.makeBy(items.length, () => undefined)
+  for (const { ordinal, row } of rows) answers[ordinal - 1] = row.outcome === "later" ? undefined : row
+  return Effect.succeed(answers)
+}
+
+/** Without lanes each call is a statement of its own. */
+export const make = (
+  database: Database,
+  arrivals: Arrivals,
+  lanes: MsgStoreLanes | undefined
+): MsgStoreDriver.MsgStoreDriver => {
   const getQueue = database.routine("get_queue", { kind: "read", parameters: ["bytea"], row: Rows.QueueRow })
   const getSenders = database.routine("get_senders", { kind: "read", parameters: ["bytea[]"], row: Rows.SenderRow })
   const createQueue = database.routine("create_queue", {
@@ -84,23 +151,33 @@ export const make = (database: Database, arrivals: Arrivals): MsgStoreDriver.Msg
   const write = database.routine("write", {
     kind: "change",
     parameters: ["bytea", "bytea", "bytea", "bigint", "boolean", "bytea", "integer", "boolean"],
-    row: Rows.WriteRow
+    row: Rows.writeRow
   })
   const writeMany = database.routine("write_many", {
     kind: "change",
     parameters: ["bytea[]", "bytea[]", "bytea[]", "bigint[]", "boolean[]", "bytea[]", "integer", "boolean", "boolean"],
-    row: Rows.WriteManyRow
+    row: Rows.writeManyRow
   })
-  const peek = database.routine("peek", { kind: "read", parameters: ["bytea"], row: Rows.PeekRow })
+  const peek = database.routine("peek", { kind: "read", parameters: ["bytea"], row: Rows.peekRow })
+  const peekMany = database.routine("peek_many", {
+    kind: "read",
+    parameters: ["bytea[]", "bigint"],
+    row: Rows.numbered(Rows.peekRow)
+  })
   const peekBatch = database.routine("peek_batch", {
     kind: "read",
     parameters: ["bytea", "integer", "bigint", "bigint"],
-    row: Rows.PeekRow
+    row: Rows.peekRow
   })
   const acknowledge = database.routine("acknowledge", {
     kind: "change",
     parameters: ["bytea", "bytea", "boolean"],
-    row: Rows.AcknowledgeRow
+    row: Rows.acknowledgeRow
+  })
+  const acknowledgeMany = database.routine("acknowledge_many", {
+    kind: "change",
+    parameters: ["bytea[]", "bytea[]", "boolean[]", "bigint"],
+    row: Rows.numbered(Rows.acknowledgeRow)
   })
   const acknowledgeThroughMessage = database.routine("acknowledge_through_message", {
     kind: "change",
@@ -113,6 +190,7 @@ export const make = (database: Database, arrivals: Arrivals): MsgStoreDriver.Msg
     row: Rows.RemoveSequenceRow
   })
   const size = database.routine("size", { kind: "read", parameters: ["bytea"], row: Rows.SizeRow })
+  const sizeMany = database.routine("size_many", { kind: "read", parameters: ["bytea[]"], row: Rows.SizeManyRow })
   const deleteExpired = database.routine("delete_expired", {
     kind: "change",
     parameters: ["bytea", "bigint"],
@@ -142,48 +220,16 @@ export const make = (database: Database, arrivals: Arrivals): MsgStoreDriver.Msg
         })
     )
 
-  const writeTo = (
-    recipientId: RecipientId,
-    senderId: SenderId | null,
-    message: MsgStoreDriver.StampedMessage,
-    defaultQuota: number
-  ) =>
-    single(write(
-      Bytes.ofId(recipientId),
-      PgTypes.bytea(senderId === null ? null : Bytes.ofId(senderId)),
-      Bytes.ofId(message.id),
-      BigInt(message.timestamp),
-      message.notify,
-      message.body,
-      defaultQuota,
-      arrivals.notify
-    ))
-
-  const writeAsSender = (senderId: SenderId, message: MsgStoreDriver.StampedMessage, defaultQuota: number) => {
-    const known = senders.get(senderId)
-    const afterLookUp = Effect.flatMap(lookUp([senderId]), (found) => {
-      const binding = found.get(senderId)
-      return binding === undefined
-        ? Effect.succeed<Rows.WriteRow>({ outcome: "not_found" })
-        : writeTo(binding.recipientId, senderId, message, defaultQuota)
-    })
-    return known === undefined
-      ? afterLookUp
-      : Effect.flatMap(
-        writeTo(known, senderId, message, defaultQuota),
-        (row) => row.outcome === "not_found" ? afterLookUp : Effect.succeed(row)
-      )
-  }
-
-  const writeItems = (items: ReadonlyArray<MsgStoreDriver.StampedItem>, defaultQuota: number, final: boolean) => {
-    const recipients = items.map(({ target }) => {
-      const recipientId = "senderId" in target ? senders.get(target.senderId) : target.recipientId
-      return recipientId === undefined ? null : Bytes.ofId(recipientId)
-    })
+  /** A recipient id of null is that of a sender id nobody knows. */
+  const writeItems = (
+    items: ReadonlyArray<Pick<Write, "senderId" | "message"> & { readonly recipientId: RecipientId | null }>,
+    defaultQuota: number,
+    final: boolean
+  ) => {
     const { bool, bytea, int8 } = PgTypes.OID
-    return writeMany(
-      Bytes.array(recipients, bytea),
-      Bytes.array(items.map(({ target }) => "senderId" in target ? Bytes.ofId(target.senderId) : null), bytea),
+    return single(writeMany(
+      Bytes.array(items.map(({ recipientId }) => idOf(recipientId)), bytea),
+      Bytes.array(items.map(({ senderId }) => idOf(senderId)), bytea),
       Bytes.array(items.map(({ message }) => Bytes.ofId(message.id)), bytea),
       Bytes.array(items.map(({ message }) => BigInt(message.timestamp)), int8),
       Bytes.array(items.map(({ message }) => message.notify), bool),
@@ -191,7 +237,98 @@ export const make = (database: Database, arrivals: Arrivals): MsgStoreDriver.Msg
       defaultQuota,
       final,
       arrivals.notify
+    ))
+  }
+
+  /** Items of one call, with the recipient ids that are known at the time. */
+  const resolved = (items: ReadonlyArray<MsgStoreDriver.StampedItem>) =>
+    items.map(({ message, target }) =>
+      "senderId" in target
+        ? { recipientId: senders.get(target.senderId) ?? null, senderId: target.senderId, message }
+        : { recipientId: target.recipientId, senderId: null, message }
     )
+
+  /** Writes by recipient id only: whatever sender id a call began with, calls about a queue share a lane. */
+  const writeTo = coalesced(lanes?.changes, {
+    operation: "write",
+    kind: "change",
+    weigh: ({ message }: Write) => message.body.length,
+    one: ({ defaultQuota, message, recipientId, senderId }: Write) =>
+      single(write(
+        Bytes.ofId(recipientId),
+        PgTypes.bytea(senderId === null ? null : Bytes.ofId(senderId)),
+        Bytes.ofId(message.id),
+        BigInt(message.timestamp),
+        message.notify,
+        message.body,
+        defaultQuota,
+        arrivals.notify
+      )),
+    many: (calls) =>
+      Effect.flatMap(
+        writeItems(calls, calls[0]?.defaultQuota ?? 0, true),
+        (row) =>
+          row.outcome === "written" && row.items.length === calls.length
+            ? Effect.succeed(row.items)
+            : Effect.fail(unanswered)
+      )
+  })
+
+  const peekAt = coalesced(lanes?.reads, {
+    operation: "peek",
+    kind: "read",
+    weigh: weightless,
+    one: (recipientId: RecipientId) => single(peek(Bytes.ofId(recipientId))),
+    many: (recipientIds) => Effect.flatMap(peekMany(idsOf(recipientIds), maxAnswerBytes), inOrder(recipientIds))
+  })
+
+  const acknowledgeAt = coalesced(lanes?.changes, {
+    operation: "acknowledge",
+    kind: "change",
+    weigh: weightless,
+    one: ({ messageId, peek, recipientId }: Acknowledge) =>
+      single(acknowledge(Bytes.ofId(recipientId), Bytes.ofId(messageId), peek)),
+    many: (calls) =>
+      Effect.flatMap(
+        acknowledgeMany(
+          idsOf(calls.map(({ recipientId }) => recipientId)),
+          idsOf(calls.map(({ messageId }) => messageId)),
+          Bytes.array(calls.map(({ peek }) => peek), PgTypes.OID.bool),
+          maxAnswerBytes
+        ),
+        inOrder(calls)
+      )
+  })
+
+  const sizeOf = coalesced(lanes?.reads, {
+    operation: "size",
+    kind: "read",
+    weigh: weightless,
+    one: (recipientId: RecipientId) => single(size(Bytes.ofId(recipientId))),
+    many: (recipientIds) =>
+      Effect.map(
+        single(sizeMany(idsOf(recipientIds))),
+        ({ sizes }) =>
+          sizes.map((size): typeof Rows.SizeRow.Type =>
+            size === null ? { outcome: "not_found" } : { outcome: "found", size }
+          )
+      )
+  })
+
+  const writeAsSender = (senderId: SenderId, message: MsgStoreDriver.StampedMessage, defaultQuota: number) => {
+    const known = senders.get(senderId)
+    const afterLookUp = Effect.flatMap(lookUp([senderId]), (found) => {
+      const binding = found.get(senderId)
+      return binding === undefined
+        ? Effect.succeed<Rows.WriteRow>({ outcome: "not_found" })
+        : writeTo(binding.recipientId, { recipientId: binding.recipientId, senderId, message, defaultQuota })
+    })
+    return known === undefined
+      ? afterLookUp
+      : Effect.flatMap(
+        writeTo(known, { recipientId: known, senderId, message, defaultQuota }),
+        (row) => row.outcome === "not_found" ? afterLookUp : Effect.succeed(row)
+      )
   }
 
   return {
@@ -263,7 +400,7 @@ export const make = (database: Database, arrivals: Arrivals): MsgStoreDriver.Msg
     write: ({ message, target }, defaultQuota) =>
       ("senderId" in target
         ? writeAsSender(target.senderId, message, defaultQuota)
-        : writeTo(target.recipientId, null, message, defaultQuota)).pipe(
+        : writeTo(target.recipientId, { recipientId: target.recipientId, senderId: null, message, defaultQuota })).pipe(
           Effect.flatMap((row) => Effect.fromResult(written(row, target))),
           Effect.catchTag("RoutineFailure", failureOf("write"))
         ),
@@ -271,37 +408,35 @@ export const make = (database: Database, arrivals: Arrivals): MsgStoreDriver.Msg
     writeMany: (items, defaultQuota) => {
       const unknown = sendersOf(items).filter((senderId) => senders.get(senderId) === undefined)
       return (unknown.length === 0 ? Effect.void : Effect.asVoid(lookUp(unknown))).pipe(
-        Effect.flatMap(() => writeItems(items, defaultQuota, false)),
-        Effect.flatMap((rows) =>
-          rows.some((row) => row.outcome === "rebind")
-            ? Effect.flatMap(lookUp(sendersOf(items)), () => writeItems(items, defaultQuota, true))
-            : Effect.succeed(rows)
+        Effect.flatMap(() => writeItems(resolved(items), defaultQuota, false)),
+        Effect.flatMap((row) =>
+          row.outcome === "rebind"
+            ? Effect.flatMap(lookUp(sendersOf(items)), () => writeItems(resolved(items), defaultQuota, true))
+            : Effect.succeed(row)
         ),
-        Effect.flatMap((rows) => {
-          const byOrdinal = new Map(rows.map((row) => [row.ordinal, row]))
-          return Effect.forEach(items, ({ target }, i) => {
-            const row = byOrdinal.get(i + 1)
-            return row === undefined || row.outcome === "rebind"
-              ? Effect.fail(corrupt("write_many did not answer every item"))
-              : Effect.succeed(written(row, target))
-          })
-        }),
+        Effect.flatMap((row) =>
+          row.outcome === "written" && row.items.length === items.length
+            ? Effect.succeed(Arr.zipWith(row.items, items, (item, { target }) => written(item, target)))
+            : Effect.fail(unanswered)
+        ),
         Effect.catchTag("RoutineFailure", failureOf("writeMany"))
       )
     },
 
     peek: (recipientId) =>
-      single(peek(Bytes.ofId(recipientId))).pipe(
+      peekAt(recipientId, recipientId).pipe(
         Effect.flatMap((row): Answer<Option.Option<Message.Entry>, MsgStoreError.QueueNotFound> => {
           switch (row.outcome) {
             case "entry":
-              return Effect.asSome(Rows.entry(row))
+              return Effect.succeedSome(row.entry)
             case "empty":
               return Effect.succeedNone
             case "not_found":
               return unknownReader(recipientId)
             case "corrupt":
               return Effect.fail(corruptEntry)
+            case "later":
+              return Effect.fail(unanswered)
           }
         }),
         Effect.catchTag("RoutineFailure", failureOf("peek"))
@@ -312,44 +447,21 @@ export const make = (database: Database, arrivals: Arrivals): MsgStoreDriver.Msg
         Effect.flatMap((rows): Answer<Array<Message.Entry>, MsgStoreError.QueueNotFound> => {
           if (rows.some((row) => row.outcome === "not_found")) return unknownReader(recipientId)
           if (rows.some((row) => row.outcome === "corrupt")) return Effect.fail(corruptEntry)
-          return Effect.forEach(rows.filter((row) => row.outcome === "entry"), Rows.entry)
+          return Effect.succeed(rows.flatMap((row) => row.outcome === "entry" ? [row.entry] : []))
         }),
         Effect.catchTag("RoutineFailure", failureOf("peekBatch"))
       ),
 
     acknowledge: (recipientId, messageId) =>
-      single(acknowledge(Bytes.ofId(recipientId), Bytes.ofId(messageId), false)).pipe(
-        Effect.flatMap((row): Answer<Option.Option<Message.Entry>, MsgStoreError.QueueNotFound> => {
-          switch (row.outcome) {
-            case "acknowledged":
-              return Effect.asSome(Rows.entry(row))
-            case "not_head":
-              return Effect.succeedNone
-            case "not_found":
-              return unknownReader(recipientId)
-            case "corrupt":
-              return Effect.fail(corruptEntry)
-          }
-        }),
+      acknowledgeAt(recipientId, { recipientId, messageId, peek: false }).pipe(
+        Effect.flatMap((row) => acknowledged(recipientId, row)),
+        Effect.map(({ acknowledged }) => acknowledged),
         Effect.catchTag("RoutineFailure", failureOf("acknowledge"))
       ),
 
     acknowledgeAndPeek: (recipientId, messageId) =>
-      single(acknowledge(Bytes.ofId(recipientId), Bytes.ofId(messageId), true)).pipe(
-        Effect.flatMap((row): Answer<MsgStore.AcknowledgedAndNext, MsgStoreError.QueueNotFound> => {
-          switch (row.outcome) {
-            case "acknowledged":
-            case "not_head":
-              return Effect.all({
-                acknowledged: row.outcome === "acknowledged" ? Effect.asSome(Rows.entry(row)) : Effect.succeedNone,
-                next: row.next_sequence === null ? Effect.succeedNone : Effect.asSome(Rows.nextEntry(row))
-              })
-            case "not_found":
-              return unknownReader(recipientId)
-            case "corrupt":
-              return Effect.fail(corruptEntry)
-          }
-        }),
+      acknowledgeAt(recipientId, { recipientId, messageId, peek: true }).pipe(
+        Effect.flatMap((row) => acknowledged(recipientId, row)),
         Effect.catchTag("RoutineFailure", failureOf("acknowledgeAndPeek"))
       ),
 
@@ -370,7 +482,7 @@ export const make = (database: Database, arrivals: Arrivals): MsgStoreDriver.Msg
       ),
 
     size: (recipientId) =>
-      single(size(Bytes.ofId(recipientId))).pipe(
+      sizeOf(recipientId, recipientId).pipe(
         Effect.flatMap((row) =>
           row.outcome === "found" ? Effect.succeed(Number(row.size)) : unknownReader(recipientId)
         ),

@@ -2,7 +2,7 @@
  * What the stored functions of `migrations/` answer. Each row carries its outcome; what does not decode is corrupt
  * and is never handed out (spec 7.5).
  */
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { Message, MsgStoreError, Queue } from "restante"
 import * as Bytes from "../database/bytes.ts"
 import { RoutineFailure } from "../database/routine.ts"
@@ -46,53 +46,178 @@ export const DeleteRow = Schema.Union([
   notFound
 ])
 
-const writeOutcomes = [
-  Schema.Struct({ outcome: Schema.Literal("accepted"), at_sequence: Message.Sequence, was_empty: Schema.Boolean }),
-  Schema.Struct({ outcome: Schema.Literal("already_stored"), at_sequence: Message.Sequence }),
-  outcomes("quota_reached", "quota_exceeded", "suspended", "not_found")
-] as const
+type Columns = Readonly<Record<string, unknown>>
 
-export const WriteRow = Schema.Union(writeOutcomes)
-export type WriteRow = typeof WriteRow.Type
+const isRow = (row: unknown): row is Columns => typeof row === "object" && row !== null
 
-export const WriteManyRow = Schema.Union([
-  Schema.Struct({ ...writeOutcomes[0].fields, ordinal: Schema.Int }),
-  Schema.Struct({ ...writeOutcomes[1].fields, ordinal: Schema.Int }),
-  Schema.Struct({ ...writeOutcomes[2].fields, ordinal: Schema.Int }),
-  Schema.Struct({ outcome: Schema.Literal("rebind"), ordinal: Schema.Int })
-])
+const isSequence = (value: unknown): value is bigint => typeof value === "bigint" && value >= 1n
 
-const entryColumns = {
-  sequence: Schema.BigInt,
-  message_id: Schema.Uint8Array,
-  kind: Schema.String,
-  ts: Schema.BigInt,
-  notify: Schema.Boolean,
-  body: Schema.Uint8Array
+/**
+ * Readers by hand, for what is called for each message: Schema takes about 10 µs for such a row, and a whole call of a
+ * batch has as much. They hold rows to the same rules.
+ */
+export type WriteRow =
+  | { readonly outcome: "accepted"; readonly sequence: bigint; readonly wasEmpty: boolean }
+  | { readonly outcome: "already_stored"; readonly sequence: bigint }
+  | { readonly outcome: "quota_reached" | "quota_exceeded" | "suspended" | "not_found" }
+
+const accepted = (sequence: unknown, wasEmpty: boolean): WriteRow | undefined =>
+  isSequence(sequence) ? { outcome: "accepted", sequence, wasEmpty } : undefined
+
+const alreadyStored = (sequence: unknown): WriteRow | undefined =>
+  isSequence(sequence) ? { outcome: "already_stored", sequence } : undefined
+
+export const writeRow = (row: unknown): WriteRow | undefined => {
+  if (!isRow(row)) return undefined
+  switch (row["outcome"]) {
+    case "accepted":
+      return typeof row["was_empty"] === "boolean" ? accepted(row["at_sequence"], row["was_empty"]) : undefined
+    case "already_stored":
+      return alreadyStored(row["at_sequence"])
+    case "quota_reached":
+    case "quota_exceeded":
+    case "suspended":
+    case "not_found":
+      return { outcome: row["outcome"] }
+  }
+  return undefined
 }
 
-const nextColumns = {
-  next_sequence: Schema.BigInt,
-  next_message_id: Schema.Uint8Array,
-  next_kind: Schema.String,
-  next_ts: Schema.BigInt,
-  next_notify: Schema.Boolean,
-  next_body: Schema.Uint8Array
+/** A letter of `write_many`, and the sequence beside it. */
+const writeLetter = (letter: string, sequence: unknown): WriteRow | undefined => {
+  switch (letter) {
+    case "A":
+      return accepted(sequence, false)
+    case "E":
+      return accepted(sequence, true)
+    case "D":
+      return alreadyStored(sequence)
+    case "R":
+      return { outcome: "quota_reached" }
+    case "X":
+      return { outcome: "quota_exceeded" }
+    case "S":
+      return { outcome: "suspended" }
+    case "N":
+      return { outcome: "not_found" }
+  }
+  return undefined
 }
 
-export const PeekRow = Schema.Union([
-  Schema.Struct({ outcome: Schema.Literal("entry"), ...entryColumns }),
-  outcomes("corrupt", "empty", "not_found")
-])
+export type WriteManyRow =
+  | { readonly outcome: "written"; readonly items: ReadonlyArray<WriteRow> }
+  | { readonly outcome: "rebind" }
 
-/** `next_sequence` is null if nothing is behind the head, or nobody asked. */
-export const AcknowledgeRow = Schema.Union([
-  Schema.Struct({ outcome: Schema.Literal("acknowledged"), ...entryColumns, ...nextColumns }),
-  Schema.Struct({ outcome: Schema.Literal("acknowledged"), ...entryColumns, next_sequence: Schema.Null }),
-  Schema.Struct({ outcome: Schema.Literal("not_head"), ...nextColumns }),
-  Schema.Struct({ outcome: Schema.Literal("not_head"), next_sequence: Schema.Null }),
-  outcomes("not_found", "corrupt")
-])
+export const writeManyRow = (row: unknown): WriteManyRow | undefined => {
+  if (!isRow(row)) return undefined
+  if (row["outcome"] === "rebind") return { outcome: "rebind" }
+  const { outcomes, sequences } = row
+  if (row["outcome"] !== "written" || typeof outcomes !== "string" || !Array.isArray(sequences)) return undefined
+  const items: Array<WriteRow> = []
+  for (let i = 0; i < outcomes.length; i++) {
+    const item = writeLetter(outcomes.charAt(i), sequences[i])
+    if (item === undefined) return undefined
+    items.push(item)
+  }
+  return { outcome: "written", items }
+}
+
+const entryOf = (
+  kind: unknown,
+  bytes: unknown,
+  ts: unknown,
+  notify: unknown,
+  body: unknown,
+  sequence: unknown
+): Message.Entry | undefined => {
+  if (
+    typeof ts !== "bigint" || typeof notify !== "boolean" || !(bytes instanceof Uint8Array) ||
+    !(body instanceof Uint8Array) || !isSequence(sequence)
+  ) return undefined
+  const id = Bytes.toText(bytes)
+  const timestamp = Number(ts)
+  if (!Message.MessageId.is(id) || timestamp < 0 || !Number.isSafeInteger(timestamp)) return undefined
+  switch (kind) {
+    case "m":
+      return body.length <= Message.hardBodyLimit
+        ? { kind: "message", id, timestamp, notify, body, sequence }
+        : undefined
+    case "q":
+      return body.length === 0 && !notify ? { kind: "quota", id, timestamp, notify, body, sequence } : undefined
+  }
+  return undefined
+}
+
+const entryIn = (row: Columns): Message.Entry | undefined =>
+  entryOf(row["kind"], row["message_id"], row["ts"], row["notify"], row["body"], row["sequence"])
+
+/** `later` is an answer of batches only: not looked at. */
+export type PeekRow =
+  | { readonly outcome: "entry"; readonly entry: Message.Entry }
+  | { readonly outcome: "corrupt" | "empty" | "not_found" | "later" }
+
+export const peekRow = (row: unknown): PeekRow | undefined => {
+  if (!isRow(row)) return undefined
+  switch (row["outcome"]) {
+    case "entry": {
+      const entry = entryIn(row)
+      return entry === undefined ? { outcome: "corrupt" } : { outcome: "entry", entry }
+    }
+    case "corrupt":
+    case "empty":
+    case "not_found":
+    case "later":
+      return { outcome: row["outcome"] }
+  }
+  return undefined
+}
+
+/** `next` is absent if nothing is behind the head, or nobody asked. */
+export type AcknowledgeRow =
+  | {
+    readonly outcome: "acknowledged" | "not_head"
+    readonly acknowledged: Option.Option<Message.Entry>
+    readonly next: Option.Option<Message.Entry>
+  }
+  | { readonly outcome: "corrupt" | "not_found" | "later" }
+
+export const acknowledgeRow = (row: unknown): AcknowledgeRow | undefined => {
+  if (!isRow(row)) return undefined
+  switch (row["outcome"]) {
+    case "acknowledged":
+    case "not_head": {
+      const acknowledged = row["outcome"] === "acknowledged" ? entryIn(row) : null
+      const next = row["next_sequence"] === null ? null : entryOf(
+        row["next_kind"],
+        row["next_message_id"],
+        row["next_ts"],
+        row["next_notify"],
+        row["next_body"],
+        row["next_sequence"]
+      )
+      return acknowledged === undefined || next === undefined ? { outcome: "corrupt" } : {
+        outcome: row["outcome"],
+        acknowledged: Option.fromNullOr(acknowledged),
+        next: Option.fromNullOr(next)
+      }
+    }
+    case "corrupt":
+    case "not_found":
+    case "later":
+      return { outcome: row["outcome"] }
+  }
+  return undefined
+}
+
+/** A row of a batch, and which item it answers, from 1. */
+export const numbered =
+  <Row>(read: (row: unknown) => Row | undefined) =>
+  (row: unknown): { readonly ordinal: number; readonly row: Row } | undefined => {
+    const answer = read(row)
+    return isRow(row) && typeof row["ordinal"] === "number" && answer !== undefined
+      ? { ordinal: row["ordinal"], row: answer }
+      : undefined
+  }
 
 export const RemoveRow = Schema.Union([
   Schema.Struct({ outcome: Schema.Literal("removed"), removed: Schema.BigInt }),
@@ -108,6 +233,9 @@ export const SizeRow = Schema.Union([
   Schema.Struct({ outcome: Schema.Literal("found"), size: Schema.BigInt }),
   notFound
 ])
+
+/** Null for a queue that is not there. */
+export const SizeManyRow = Schema.Struct({ sizes: Schema.Array(Schema.NullOr(Schema.BigInt)) })
 
 const expiryColumns = {
   visited: Schema.Int,
@@ -165,22 +293,30 @@ export const RecountRow = Schema.Union([
 export const ImportCreateRow = Schema.Struct({
   ordinal: Schema.Int,
   outcome: Schema.Literals(["created", "existing", "conflict"]),
-  queue_key: Schema.NullOr(Schema.BigInt)
+  queue_key: Schema.NullOr(Schema.BigInt),
+  created: Schema.Boolean
 })
 
 export const ImportFindRow = Schema.Union([
-  Schema.Struct({ ordinal: Schema.Int, outcome: Schema.Literal("found"), queue_key: Schema.BigInt }),
+  Schema.Struct({ ordinal: Schema.Int, outcome: Schema.Literals(["created", "found"]), queue_key: Schema.BigInt }),
   Schema.Struct({ ordinal: Schema.Int, outcome: Schema.Literal("not_found") })
 ])
 
 export const ImportMarkersRow = outcomes("taken")
 
-export const ImportLockRow = Schema.Union([
+export const ImportOpenRow = outcomes("made", "none")
+
+export const ImportTakeRow = outcomes("taken", "staged")
+
+export const ImportRecallRow = Schema.Union([
   Schema.Struct({ outcome: Schema.Literal("more"), last: Schema.Uint8Array }),
   outcomes("done")
 ])
 
-const appendedColumns = { messages: Schema.BigInt, duplicates: Schema.BigInt }
+export const ImportLockRow = Schema.Union([
+  Schema.Struct({ outcome: Schema.Literal("more"), last: Schema.Uint8Array }),
+  outcomes("done")
+])
 
 export const ImportAppendRow = Schema.Union([
   Schema.Struct({
@@ -188,81 +324,44 @@ export const ImportAppendRow = Schema.Union([
     last_key: Schema.BigInt,
     last_sequence: Schema.BigInt,
     last_n: Schema.BigInt,
-    ...appendedColumns
+    duplicates: Schema.BigInt
   }),
-  Schema.Struct({ outcome: Schema.Literal("done"), ...appendedColumns })
+  Schema.Struct({ outcome: Schema.Literal("done"), duplicates: Schema.BigInt })
 ])
 
-const finishedColumns = { created: Schema.BigInt, existing: Schema.BigInt, latched: Schema.BigInt }
+const finishedColumns = {
+  created: Schema.BigInt,
+  existing: Schema.BigInt,
+  messages: Schema.BigInt,
+  latched: Schema.BigInt
+}
 
 export const ImportFinishRow = Schema.Union([
   Schema.Struct({ outcome: Schema.Literal("more"), last: Schema.Uint8Array, ...finishedColumns }),
   Schema.Struct({ outcome: Schema.Literal("done"), ...finishedColumns })
 ])
 
-/** Columns of queues are null in rows of entries, and the other way round. */
+/** A queue, and its entries column by column. */
 export const ExportRow = Schema.Struct({
-  kind: Schema.String,
-  recipient_id: Schema.NullOr(Schema.Uint8Array),
-  sequence: Schema.NullOr(Schema.BigInt),
-  message_id: Schema.NullOr(Schema.Uint8Array),
-  ts: Schema.NullOr(Schema.BigInt),
-  notify: Schema.NullOr(Schema.Boolean),
-  body: Schema.NullOr(Schema.Uint8Array),
-  sender_id: Schema.NullOr(Schema.Uint8Array),
+  recipient_id: Schema.Uint8Array,
+  sender_id: Schema.Uint8Array,
   quota: Schema.NullOr(Schema.Int),
-  status: Schema.NullOr(Schema.String),
-  created_at: Schema.NullOr(Schema.BigInt),
-  updated_at: Schema.NullOr(Schema.BigInt),
-  next_sequence: Schema.NullOr(Schema.BigInt)
+  status: Schema.String,
+  created_at: Schema.BigInt,
+  updated_at: Schema.BigInt,
+  next_sequence: Schema.BigInt,
+  kinds: Schema.String,
+  sequences: Schema.Array(Schema.BigInt),
+  message_ids: Schema.Array(Schema.Uint8Array),
+  ts: Schema.Array(Schema.BigInt),
+  notifies: Schema.Array(Schema.Boolean),
+  bodies: Schema.Array(Schema.NullOr(Schema.Uint8Array))
 })
 export type ExportRow = typeof ExportRow.Type
 
-const kinds: Readonly<Record<string, Message.Entry["kind"]>> = { m: "message", q: "quota" }
-
-const decodeEntry = Schema.decodeUnknownResult(Message.Entry)
 const decodeRecord = Schema.decodeUnknownResult(Queue.QueueRecord)
 
 const corrupt = (cause: unknown) => new RoutineFailure({ reason: new MsgStoreError.Corrupt(), cause })
-
-/** The entry in a row, held to the contract's own schema. */
-export const entry = (row: {
-  readonly sequence: bigint
-  readonly message_id: Uint8Array
-  readonly kind: string
-  readonly ts: bigint
-  readonly notify: boolean
-  readonly body: Uint8Array
-}): Effect.Effect<Message.Entry, RoutineFailure> =>
-  Effect.mapError(
-    Effect.fromResult(decodeEntry({
-      kind: kinds[row.kind],
-      id: Bytes.toText(row.message_id),
-      timestamp: Number(row.ts),
-      notify: row.notify,
-      body: row.body,
-      sequence: row.sequence
-    })),
-    corrupt
-  )
-
-/** The entry behind the acknowledged one. */
-export const nextEntry = (row: {
-  readonly next_sequence: bigint
-  readonly next_message_id: Uint8Array
-  readonly next_kind: string
-  readonly next_ts: bigint
-  readonly next_notify: boolean
-  readonly next_body: Uint8Array
-}): Effect.Effect<Message.Entry, RoutineFailure> =>
-  entry({
-    sequence: row.next_sequence,
-    message_id: row.next_message_id,
-    kind: row.next_kind,
-    ts: row.next_ts,
-    notify: row.next_notify,
-    body: row.next_body
-  })
 
 /** The queue record in a row. */
 export const record = (row: {
