@@ -152,12 +152,14 @@ const noConnectionIsLost = Effect.fnUntraced(function*(store: Operations.StoreSe
 })
 
 describe("PostgreSQL: a call that is interrupted at any point has happened or has not, and no connection is lost (case 69)", () => {
-  for (const operation of Operations.all) {
+  for (const { operation, title, way } of Operations.onPostgres) {
     it.live(
-      operation.title,
+      title,
       () =>
-        withStore((store, owner) =>
-          Effect.andThen(throughout(operation, round(store, owner)), noConnectionIsLost(store, owner))
+        withStore(
+          (store, owner) =>
+            Effect.andThen(throughout(operation, round(store, owner)), noConnectionIsLost(store, owner)),
+          { coalesce: way === "together" }
         ),
       minutes
     )
@@ -176,8 +178,8 @@ const endsAtOnce = Effect.fnUntraced(function*(call: Fiber.Fiber<unknown, unknow
 })
 
 describe("PostgreSQL: a call that is interrupted while it waits", () => {
-  for (const operation of Operations.all) {
-    it.live(`${operation.title}: for its turn, ends at once, and has sent nothing (rule 7.1)`, () =>
+  for (const { operation, title, way } of Operations.onPostgres) {
+    it.live(`${title}: for its turn, ends at once, and has sent nothing (rule 7.1)`, () =>
       withStore((store, owner) =>
         round(store, owner)(Effect.fnUntraced(function*(store, world) {
           const other = yield* store.createQueue()
@@ -189,9 +191,9 @@ describe("PostgreSQL: a call that is interrupted while it waits", () => {
           yield* lock.release
           yield* Fiber.join(busy)
           assert.deepStrictEqual(yield* Operations.stateOf(store, world), before)
-        })), { poolSize: 1 }))
+        })), { poolSize: 1, coalesce: way === "together" }))
 
-    it.live(`${operation.title}: for a connection that does not come about, ends at once (rule 7.1)`, () =>
+    it.live(`${title}: for a connection that does not come about, ends at once (rule 7.1)`, () =>
       Effect.scoped(Effect.gen(function*() {
         const proxy = yield* Proxy.make(url)
         yield* withStore((store, owner) =>
@@ -213,10 +215,10 @@ describe("PostgreSQL: a call that is interrupted while it waits", () => {
               yield* Operations.call(operation, store, world)
               assert.deepStrictEqual(yield* Operations.stateOf(store, world), legal.at(-1))
             }))
-          }), { url: proxy.url, poolSize: 1 })
+          }), { url: proxy.url, poolSize: 1, coalesce: way === "together" })
       })))
 
-    it.live(`${operation.title}: for an answer, sees its interruption when that has come (rule 7.1)`, () =>
+    it.live(`${title}: for an answer, sees its interruption when that has come (rule 7.1)`, () =>
       Effect.scoped(Effect.gen(function*() {
         const proxy = yield* FaultProxy.make(url)
         yield* withStore((store, owner) =>
@@ -242,41 +244,124 @@ describe("PostgreSQL: a call that is interrupted while it waits", () => {
               }))
             }
             yield* noConnectionIsLost(store, owner)
-          }), { url: proxy.url })
+          }), { url: proxy.url, coalesce: way === "together" })
       })))
   }
 
-  it.live("1,000 rounds with interruptions at any time lose no write that was answered, no write twice, and no connection (case 68)", () =>
-    withStore((store, owner) =>
-      Effect.gen(function*() {
-        const { recipientId } = yield* store.createQueue({ quota: 10_000 })
-        const callers = 8
-        const answered = new Set<MessageId>()
-        const all = Arr.range(0, 999).map((i) => MessageId.named(`message ${i}`))
-        const write = (id: MessageId) => store.write({ recipientId }, { id, body: new Uint8Array(3) })
-        yield* Effect.forEach(all, (id, i) =>
-          Effect.gen(function*() {
-            const call = yield* Effect.forkChild(write(id))
-            // From at once to after the answer; the same in each run, as far as that is up to us.
-            yield* Effect.repeat(Effect.yieldNow, { times: (i * 37) % 101 })
-            yield* Effect.timeout(Fiber.interrupt(call), limit)
-            const exit = yield* Fiber.await(call)
-            if (Exit.isSuccess(exit)) answered.add(id)
-            else assert.isTrue(Exit.hasInterrupts(exit))
-          }), { concurrency: callers })
-        const entries = yield* store.peekBatch(recipientId, { limit: 1_000 })
-        const stored = entries.map(({ id }) => id)
-        assert.deepStrictEqual(entries.map(({ sequence }) => sequence), stored.map((_, i) => BigInt(i + 1)))
-        assert.strictEqual(new Set(stored).size, stored.length)
-        assert.isEmpty([...answered].filter((id) => !stored.includes(id)))
-        // Both kinds of interruption have been met.
-        assert.isAbove(stored.length, answered.size)
-        assert.isBelow(stored.length, all.length)
-        for (const id of all) yield* write(id)
-        assert.strictEqual(yield* store.size(recipientId), all.length)
-        yield* noConnectionIsLost(store, owner)
-      })
-    ))
+  for (const [how, options] of [["", {}], [", each by itself", { coalesce: false }]] as const) {
+    it.live(`1,000 rounds with interruptions at any time${how} lose no write that was answered, no write twice, and no connection (case 68)`, () =>
+      withStore((store, owner) =>
+        Effect.gen(function*() {
+          const { recipientId } = yield* store.createQueue({ quota: 10_000 })
+          const callers = 8
+          const answered = new Set<MessageId>()
+          const all = Arr.range(0, 999).map((i) => MessageId.named(`message ${i}`))
+          const write = (id: MessageId) => store.write({ recipientId }, { id, body: new Uint8Array(3) })
+          yield* Effect.forEach(all, (id, i) =>
+            Effect.gen(function*() {
+              const call = yield* Effect.forkChild(write(id))
+              // From at once to after the answer; the same in each run, as far as that is up to us.
+              yield* Effect.repeat(Effect.yieldNow, { times: (i * 37) % 101 })
+              yield* Effect.timeout(Fiber.interrupt(call), limit)
+              const exit = yield* Fiber.await(call)
+              if (Exit.isSuccess(exit)) answered.add(id)
+              else assert.isTrue(Exit.hasInterrupts(exit))
+            }), { concurrency: callers })
+          const entries = yield* store.peekBatch(recipientId, { limit: 1_000 })
+          const stored = entries.map(({ id }) => id)
+          assert.deepStrictEqual(entries.map(({ sequence }) => sequence), stored.map((_, i) => BigInt(i + 1)))
+          assert.strictEqual(new Set(stored).size, stored.length)
+          assert.isEmpty([...answered].filter((id) => !stored.includes(id)))
+          // Both kinds of interruption have been met.
+          assert.isAbove(stored.length, answered.size)
+          assert.isBelow(stored.length, all.length)
+          for (const id of all) yield* write(id)
+          assert.strictEqual(yield* store.size(recipientId), all.length)
+          yield* noConnectionIsLost(store, owner)
+        }), options))
+  }
+})
+
+/** Makes three calls that travel together, and interrupts the one in the middle at a point. */
+const interruptedAmong = Effect.fnUntraced(function*(
+  operation: Operations.Operation,
+  store: Operations.StoreService,
+  proxy: FaultProxy.FaultProxy,
+  [left, middle, right]: readonly [Operations.World, Operations.World, Operations.World],
+  point: number
+) {
+  const batches = Effect.map(
+    proxy.statements,
+    (statements) => statements.filter((statement) => statement.includes(`${operation.travels}(`)).length
+  )
+  const call = (world: Operations.World) => Operations.call(operation, store, world)
+  const before = yield* batches
+  // A call of another queue keeps the lane busy until all of them are there.
+  const [statement, first] = operation.kind === "read"
+    ? [/\bsize\(/, store.size(left.deleted[0].recipientId)] as const
+    : [/\backnowledge\(/, store.acknowledge(left.deleted[0].recipientId, left.id("none"))] as const
+  const struck = yield* proxy.strike(statement, "holdRequest")
+  const holding = yield* Effect.forkChild(Effect.exit(Effect.asVoid<unknown, unknown, never>(first)))
+  yield* Effect.raceFirst(struck.reached, Fiber.join(holding))
+  const neighbour = yield* Effect.forkChild(call(left), { startImmediately: true })
+  const interrupted = yield* Effect.forkChild(interruptedAt(call(middle), point), { startImmediately: true })
+  const other = yield* Effect.forkChild(call(right), { startImmediately: true })
+  yield* settle
+  yield* struck.release
+  yield* Effect.timeout(Fiber.joinAll([neighbour, other]), limit)
+  const answer = yield* Fiber.join(interrupted)
+  assert.strictEqual(yield* batches, before + 1)
+  return answer
+})
+
+describe("PostgreSQL: a call that is interrupted at any point, in a batch with others", () => {
+  for (const operation of Operations.all.filter(({ travels }) => travels !== undefined)) {
+    it.live(
+      `${operation.title}: has happened or has not, and its neighbours have (rule 7.1)`,
+      () =>
+        Effect.scoped(Effect.gen(function*() {
+          const proxy = yield* FaultProxy.make(url)
+          const test = Effect.fnUntraced(function*(store: Operations.StoreService) {
+            const makeWorld = Operations.makeWorld(store)
+            const queuesOf = (world: Operations.World) =>
+              Effect.map(Operations.stateOf(store, world), ({ queues }) => queues)
+            const legal = yield* Operations.states(operation, store, yield* makeWorld)
+            const [before, after] = [legal[0]?.queues, legal.at(-1)?.queues]
+            const ends = new Set<string>()
+            let point = 1
+            while (true) {
+              const worlds = yield* Effect.all([makeWorld, makeWorld, makeWorld])
+              const [left, middle, right] = worlds
+              const { exit, reached } = yield* interruptedAmong(operation, store, proxy, worlds, point)
+              for (const world of [left, right]) assert.deepStrictEqual(yield* queuesOf(world), after)
+              const state = yield* queuesOf(middle)
+              if (!Exit.isSuccess(exit)) assert.isTrue(Exit.hasInterrupts(exit), Cause.pretty(exit.cause))
+              if (Exit.isSuccess(exit) || !Equal.equals(state, before)) {
+                assert.deepStrictEqual(state, after, `point ${point}`)
+              }
+              ends.add(
+                `${Exit.isSuccess(exit) ? "answered" : "interrupted"} ${
+                  Equal.equals(state, after) ? "after" : "before"
+                }`
+              )
+              yield* Operations.call(operation, store, middle)
+              assert.deepStrictEqual(yield* queuesOf(middle), after, "a call that is repeated is not made twice")
+              if (!reached) {
+                break
+              }
+              point++
+            }
+            // It was met before it had joined the others, after it had been answered, and in the end not at all.
+            const expected = operation.kind === "read"
+              ? ["answered after", "interrupted after"]
+              : ["answered after", "interrupted after", "interrupted before"]
+            assert.deepStrictEqual([...ends].toSorted(), expected)
+          })
+          yield* withStore(test, { url: proxy.url, lanes: 1, notify: false })
+        })),
+      minutes
+    )
+  }
 })
 
 PostgresDatabase.itIsSound(url)

@@ -1,13 +1,14 @@
 /**
  * Linearizability (rules 6.1, 6.2 and 4.5, cases 59 to 64): the checker itself, on histories of which the verdict is known;
  * and 10,000 and more recorded histories of the stores, by 2 to 16 fibers, on one and several queues, by several layers and
- * by two processes, with interruptions and with server processes that are killed.
+ * by two processes, with interruptions and with server processes that are killed. On PostgreSQL half of each sort are of calls
+ * that travel together, and half of calls by themselves.
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Linearizability, MsgStoreHistories } from "@restante/conformance"
 import { PgMsgStore } from "@restante/postgres"
-import { Array as Arr, Context, Effect, Layer, Option, Schedule } from "effect"
+import { Array as Arr, Context, Effect, Layer, Metric, Option, Schedule } from "effect"
 import { MsgStore } from "restante"
 import * as PlayerProcess from "./fixtures/linearizability/process.ts"
 import * as FaultProxy from "./fixtures/pg-session/faultProxy.ts"
@@ -437,100 +438,126 @@ describe("the store in memory", () => {
 })
 
 /** A layer of its own for each caller, as each process has one. */
-const layerOf = (poolSize: number) => storeOf(PgMsgStore.layer({ url, poolSize }))
+const layerOf = (poolSize: number, coalesce: boolean) => storeOf(PgMsgStore.layer({ url, poolSize, coalesce }))
 
-describe("the store on PostgreSQL", () => {
-  it.live("is linearizable for 2 to 16 fibers over one layer (cases 59 to 64)", () =>
-    Effect.gen(function*() {
-      const report = yield* MsgStoreHistories.verify([yield* layerOf(10)], { histories: 600, concurrency: 2 })
-      note("postgres", "PostgreSQL, one layer", report)
-      assert.strictEqual(report.histories, 600)
-      isConcurrent(report)
-    }).pipe(Effect.scoped), 300_000)
+/** How many batches of several calls have left from this process. */
+const batches = Effect.map(
+  Metric.snapshot,
+  (metrics) =>
+    metrics.reduce((sum, metric) =>
+      metric.id === "restante_batch_calls" && metric.type === "Histogram"
+        // The first bucket is that of single calls.
+        ? sum + metric.state.count - (metric.state.buckets[0]?.[1] ?? 0)
+        : sum, 0)
+)
 
-  it.live("is linearizable for 2 to 16 fibers over three layers (cases 59 to 64)", () =>
-    Effect.gen(function*() {
-      const layers = [yield* layerOf(6), yield* layerOf(6), yield* layerOf(1)] as const
-      const report = yield* MsgStoreHistories.verify(layers, { histories: 600, concurrency: 2 })
-      note("postgres", "PostgreSQL, three layers", report)
-      assert.strictEqual(report.histories, 600)
-      isConcurrent(report)
-    }).pipe(Effect.scoped), 300_000)
+/** Calls have travelled together, or none has. */
+const haveTravelled = <A, E, R>(histories: Effect.Effect<A, E, R>, coalesce: boolean) =>
+  Effect.gen(function*() {
+    const before = yield* batches
+    const answer = yield* histories
+    const left = (yield* batches) - before
+    if (coalesce) assert.isAbove(left, 100, "batches of several calls")
+    else assert.strictEqual(left, 0)
+    return answer
+  })
 
-  it.live("is linearizable for fibers of which some are interrupted (rule 7.1)", () =>
-    Effect.gen(function*() {
-      const layers = [yield* layerOf(6), yield* layerOf(2)] as const
-      const report = yield* MsgStoreHistories.verify(layers, { histories: 400, concurrency: 2, interruptions: true })
-      note("postgres", "PostgreSQL, interrupted", report)
-      assert.strictEqual(report.histories, 400)
-      assert.isAbove(report.unknownApplied, 20)
-      assert.isAbove(report.unknown - report.unknownApplied, 20)
-      isConcurrent(report)
-    }).pipe(Effect.scoped), 300_000)
+describe.each([["over lanes", true], ["each call by itself", false]] as const)(
+  "the store on PostgreSQL, %s",
+  (way, coalesce) => {
+    it.live("is linearizable for 2 to 16 fibers over one layer (cases 59 to 64)", () =>
+      Effect.gen(function*() {
+        const verify = MsgStoreHistories.verify([yield* layerOf(10, coalesce)], { histories: 300, concurrency: 2 })
+        const report = yield* haveTravelled(verify, coalesce)
+        note("postgres", `PostgreSQL ${way}, one layer`, report)
+        assert.strictEqual(report.histories, 300)
+        isConcurrent(report)
+      }).pipe(Effect.scoped), 300_000)
 
-  it.live("is linearizable for the fibers of two processes (cases 59 to 64)", () =>
-    Effect.gen(function*() {
-      const store = yield* layerOf(8)
-      const other = yield* PlayerProcess.start(url)
-      let across = 0
-      const report = yield* MsgStoreHistories.verifyWith(
-        (program) =>
-          Effect.tap(
-            MsgStoreHistories.record(store, [MsgStoreHistories.play(store, other.clock), other.play], program),
-            (history) =>
-              Effect.sync(() => {
-                across += Number(meetAcross(history))
-              })
-          ),
-        { histories: 600, concurrency: 2 }
-      )
-      note("postgres", `PostgreSQL, two processes that met in ${across} histories`, report)
-      assert.strictEqual(report.histories, 600)
-      isConcurrent(report)
-      assert.isAbove(across, 250, "histories in which calls of both processes met on one queue")
-    }).pipe(Effect.scoped), 300_000)
+    it.live("is linearizable for 2 to 16 fibers over three layers (cases 59 to 64)", () =>
+      Effect.gen(function*() {
+        const layers = [yield* layerOf(6, coalesce), yield* layerOf(6, coalesce), yield* layerOf(1, coalesce)] as const
+        const report = yield* MsgStoreHistories.verify(layers, { histories: 300, concurrency: 2 })
+        note("postgres", `PostgreSQL ${way}, three layers`, report)
+        assert.strictEqual(report.histories, 300)
+        isConcurrent(report)
+      }).pipe(Effect.scoped), 300_000)
 
-  it.live("is linearizable while server processes are killed (rules 7.3 and 7.4)", () =>
-    Effect.gen(function*() {
-      const owner = yield* PgClient.PgClient
-      // Only the sessions of these layers are killed; the queues are created by another.
-      const players = [yield* layerOf(4), yield* layerOf(4)] as const
-      const creator = yield* storeOf(
-        Layer.provide(PgMsgStore.layerClient(), PgClient.layer({ url, applicationName: "creator" }))
-      )
-      const kill = owner`
+    it.live("is linearizable for fibers of which some are interrupted (rule 7.1)", () =>
+      Effect.gen(function*() {
+        const layers = [yield* layerOf(6, coalesce), yield* layerOf(2, coalesce)] as const
+        const report = yield* MsgStoreHistories.verify(layers, { histories: 200, concurrency: 2, interruptions: true })
+        note("postgres", `PostgreSQL ${way}, interrupted`, report)
+        assert.strictEqual(report.histories, 200)
+        assert.isAbove(report.unknownApplied, 20)
+        assert.isAbove(report.unknown - report.unknownApplied, 20)
+        isConcurrent(report)
+      }).pipe(Effect.scoped), 300_000)
+
+    it.live("is linearizable for the fibers of two processes (cases 59 to 64)", () =>
+      Effect.gen(function*() {
+        const store = yield* layerOf(8, coalesce)
+        const other = yield* PlayerProcess.start(url, coalesce)
+        let across = 0
+        const report = yield* MsgStoreHistories.verifyWith(
+          (program) =>
+            Effect.tap(
+              MsgStoreHistories.record(store, [MsgStoreHistories.play(store, other.clock), other.play], program),
+              (history) =>
+                Effect.sync(() => {
+                  across += Number(meetAcross(history))
+                })
+            ),
+          { histories: 300, concurrency: 2 }
+        )
+        note("postgres", `PostgreSQL ${way}, two processes that met in ${across} histories`, report)
+        assert.strictEqual(report.histories, 300)
+        isConcurrent(report)
+        assert.isAbove(across, 125, "histories in which calls of both processes met on one queue")
+      }).pipe(Effect.scoped), 300_000)
+
+    it.live("is linearizable while server processes are killed (rules 7.3 and 7.4)", () =>
+      Effect.gen(function*() {
+        const owner = yield* PgClient.PgClient
+        // Only the sessions of these layers are killed; the queues are created by another.
+        const players = [yield* layerOf(4, coalesce), yield* layerOf(4, coalesce)] as const
+        const creator = yield* storeOf(
+          Layer.provide(PgMsgStore.layerClient(), PgClient.layer({ url, applicationName: "creator" }))
+        )
+        const kill = owner`
         select pg_terminate_backend(pid) from pg_stat_activity
          where datname = current_database() and application_name = 'restante' and state = 'active'
          order by random() limit 1`
-      yield* Effect.forkScoped(Effect.repeat(kill, Schedule.spaced("8 millis")))
-      const report = yield* verifyFaulty(creator, players, 200)
-      note("postgres", "PostgreSQL, killed", report)
-      // Changes whose answers were lost, and reads that were cut off.
-      assert.isAbove(report.unknown, 20)
-      assert.isAbove(report.notApplied, 10)
-    }).pipe(Effect.provide(PostgresDatabase.ownerLayer(url)), Effect.scoped), 300_000)
+        yield* Effect.forkScoped(Effect.repeat(kill, Schedule.spaced("8 millis")))
+        const report = yield* verifyFaulty(creator, players, 100)
+        note("postgres", `PostgreSQL ${way}, killed`, report)
+        // Changes whose answers were lost, and reads that were cut off.
+        assert.isAbove(report.unknown, 20)
+        assert.isAbove(report.notApplied, 10)
+      }).pipe(Effect.provide(PostgresDatabase.ownerLayer(url)), Effect.scoped), 300_000)
 
-  it.live(
-    "is linearizable while connections are lost before the request and before the answer (rules 7.3 and 7.4)",
-    () =>
-      Effect.gen(function*() {
-        const proxy = yield* FaultProxy.make(url)
-        const through = storeOf(PgMsgStore.layer({ url: proxy.url, poolSize: 4 }))
-        const players = [yield* through, yield* through] as const
-        const cut = (fault: FaultProxy.Fault) =>
-          Effect.flatMap(proxy.strike(/restante/, fault, 12), (struck) => struck.reached)
-        yield* Effect.forkScoped(Effect.forever(Effect.andThen(cut("cutAfter"), cut("cutBefore"))))
-        const report = yield* verifyFaulty(yield* layerOf(2), players, 300)
-        note("postgres", "PostgreSQL, cut off", report)
-        assert.isAbove(report.unknown, 50)
-        // Both kinds: changes that had been made when their answer was lost, and changes that never came to be.
-        assert.isAbove(report.unknownApplied, 20)
-        assert.isAbove(report.unknown - report.unknownApplied, 20)
-        assert.isAbove(report.notApplied, 20)
-      }).pipe(Effect.scoped),
-    300_000
-  )
-})
+    it.live(
+      "is linearizable while connections are lost before the request and before the answer (rules 7.3 and 7.4)",
+      () =>
+        Effect.gen(function*() {
+          const proxy = yield* FaultProxy.make(url)
+          const through = storeOf(PgMsgStore.layer({ url: proxy.url, poolSize: 4, coalesce }))
+          const players = [yield* through, yield* through] as const
+          const cut = (fault: FaultProxy.Fault) =>
+            Effect.flatMap(proxy.strike(/restante/, fault, 12), (struck) => struck.reached)
+          yield* Effect.forkScoped(Effect.forever(Effect.andThen(cut("cutAfter"), cut("cutBefore"))))
+          const report = yield* verifyFaulty(yield* layerOf(2, coalesce), players, 150)
+          note("postgres", `PostgreSQL ${way}, cut off`, report)
+          assert.isAbove(report.unknown, 25)
+          // Both kinds: changes that had been made when their answer was lost, and changes that never came to be.
+          assert.isAbove(report.unknownApplied, 10)
+          assert.isAbove(report.unknown - report.unknownApplied, 10)
+          assert.isAbove(report.notApplied, 20)
+        }).pipe(Effect.scoped),
+      300_000
+    )
+  }
+)
 
 /** Histories of players whose calls may fail, on queues that somebody else creates. */
 const verifyFaulty = (creator: Store, stores: Arr.NonEmptyReadonlyArray<Store>, histories: number) =>
@@ -583,7 +610,7 @@ describe("a store that is wrong when calls meet", () => {
 
   it.live("is found on PostgreSQL too: it looks at the head and removes it in two steps", () =>
     Effect.gen(function*() {
-      const store = yield* layerOf(8)
+      const store = yield* layerOf(8, true)
       const inTwoSteps: Store = {
         ...store,
         acknowledge: (recipientId, messageId) =>

@@ -26,17 +26,18 @@ const untilAnswered = <A, E, R>(call: Effect.Effect<A, E, R>, onLost: () => void
     }
   )
 
-const services = Layer.unwrap(
-  Effect.gen(function*() {
-    const { url } = yield* EmbeddedPostgres.EmbeddedPostgres
-    yield* Effect.provide(PgMigrations.migrate(), PgClient.layer({ url }))
-    return Layer.merge(PgMsgStore.layer({ url, poolSize: 16 }), ownerLayer(url))
-  })
-).pipe(Layer.provideMerge(EmbeddedPostgres.layer()))
+const services = (options: PgMsgStore.Options = {}) =>
+  Layer.unwrap(
+    Effect.gen(function*() {
+      const { url } = yield* EmbeddedPostgres.EmbeddedPostgres
+      yield* Effect.provide(PgMigrations.migrate(), PgClient.layer({ url }))
+      return Layer.merge(PgMsgStore.layer({ url, poolSize: 16, ...options }), ownerLayer(url))
+    })
+  ).pipe(Layer.provideMerge(EmbeddedPostgres.layer()))
 
-/** How often the whole server is killed, and how often one of its backends, after which it restarts by itself. */
-const serverKills = 50
-const backendKills = 10
+/** How often the whole server is killed, and how often one of its backends, after which it restarts by itself; in either way. */
+const serverKills = 25
+const backendKills = 5
 
 /** The load: 32 fibers. */
 const fibers = { writers: 14, batchWriters: 6, careful: 6, eager: 2, expirers: 2, makers: 2 }
@@ -284,9 +285,11 @@ const queueOf = (all: ReadonlyArray<Queue.QueueRecord>, i: number) => all[i % al
 
 const range = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
 
-describe("a server of its own", () => {
+const ways = [["travel together", true], ["go by themselves", false]] as const
+
+describe.each(ways)("a server of its own, whose clients' calls %s", (_, coalesce) => {
   it.live(
-    "that is killed 50 times under load from 32 fibers loses no accepted message and stores none twice",
+    "that is killed 25 times under load from 32 fibers loses no accepted message and stores none twice",
     () =>
       Effect.gen(function*() {
         const store = yield* MsgStore.MsgStore
@@ -357,10 +360,12 @@ describe("a server of its own", () => {
         assert.isAbove(expired.reduce((sum, n) => sum + n, 0), 0)
         assert.isAbove(made.reduce((sum, n) => sum + n, 0), 0)
         assert.deepStrictEqual(yield* unsound(owner), [])
-      }).pipe(Effect.provide(services)),
+      }).pipe(Effect.provide(services({ coalesce }))),
     240_000
   )
+})
 
+describe("a server of its own", () => {
   it.live("that is away makes calls fail with Unavailable, and work again when it is back (case 73)", () =>
     Effect.gen(function*() {
       const store = yield* MsgStore.MsgStore
@@ -377,7 +382,7 @@ describe("a server of its own", () => {
       }
       yield* server.restart
       assert.strictEqual(yield* untilAnswered(store.size(recipientId)), 0)
-    }).pipe(Effect.provide(services)))
+    }).pipe(Effect.provide(services())))
 
   it.live("a wrong password is Unavailable, and nowhere repeated", () =>
     Effect.gen(function*() {

@@ -16,6 +16,7 @@ import { MessageId, MsgStore, MsgStoreError, RecipientId } from "restante"
 import * as Operations from "./fixtures/msg-store/operations.ts"
 import * as FaultProxy from "./fixtures/pg-session/faultProxy.ts"
 import { hold, until, untilOneIsLocked } from "./fixtures/postgres/activity.ts"
+import { failing } from "./fixtures/postgres/failing.ts"
 import * as Role from "./fixtures/postgres/role.ts"
 import { round } from "./fixtures/postgres/round.ts"
 import * as SmallDisk from "./fixtures/postgres/smallDisk.ts"
@@ -27,8 +28,13 @@ const role = await Role.open(url)
 /** The store that makes worlds and looks at them. */
 class Sound extends Context.Service<Sound, Operations.StoreService>()("test/Sound") {}
 
-/** The store that meets the fault. Its sessions are those of the role. */
-class Victim extends Context.Service<Victim, Operations.StoreService>()("test/Victim") {}
+/**
+ * The stores that meet the faults, one whose calls travel together and one that makes each by itself. Their sessions are those
+ * of the role.
+ */
+class Victims extends Context.Service<Victims, Readonly<Record<Operations.Way, Operations.StoreService>>>()(
+  "test/Victims"
+) {}
 
 class Proxy extends Context.Service<Proxy, FaultProxy.FaultProxy>()("test/Proxy") {}
 
@@ -37,10 +43,14 @@ const looking = Layer.merge(
   PostgresDatabase.ownerLayer(url)
 )
 
-const victim = (options: Partial<PgMsgStore.PoolOptions> = {}) =>
-  Layer.effect(Victim, MsgStore.MsgStore).pipe(
-    Layer.provide(PgMsgStore.layer({ url: role.url, poolSize: 2, ...options }))
-  )
+const victims = (options: Partial<PgMsgStore.PoolOptions> = {}) => {
+  const victim = (coalesce: boolean) =>
+    Effect.map(
+      Layer.build(PgMsgStore.layer({ url: role.url, poolSize: 2, ...options, coalesce })),
+      (context) => Context.get(context, MsgStore.MsgStore)
+    )
+  return Layer.effect(Victims, Effect.all({ together: victim(true), alone: victim(false) }))
+}
 
 /** Waiting is for real. */
 const live = { excludeTestServices: true }
@@ -117,11 +127,11 @@ const found = new Map<Operations.Operation, ReadonlyArray<Operations.State>>()
 
 /** Makes a world for an operation to be called in. */
 const inPlace = Effect.fnUntraced(function*<A, E, R>(
-  operation: Operations.Operation,
+  { operation, way }: Operations.Case,
   use: (place: Place) => Effect.Effect<A, E, R>
 ) {
   const sound = yield* Sound
-  const victim = yield* Victim
+  const victim = (yield* Victims)[way]
   const owner = yield* PgClient.PgClient
   const legal = found.get(operation) ??
     (yield* round(sound, owner)((store, world) => Operations.states(operation, store, world)))
@@ -194,27 +204,6 @@ const lostFirst = (operation: Operations.Operation): string =>
 const terminate = (owner: PgClient.PgClient) =>
   owner`select pg_terminate_backend(pid) from pg_stat_activity where usename = ${role.name}`
 
-/** From now on, so many statements that change something fail with this SQLSTATE; a sequence counts them all. */
-const failing = Effect.fnUntraced(function*(owner: PgClient.PgClient, state: string, times: number) {
-  yield* owner.unsafe(`
-    create function fail() returns trigger language plpgsql as $$ begin
-      if nextval('public.attempts') <= ${times} then raise exception 'failing' using errcode = '${state}'; end if;
-      return null;
-    end $$`)
-  yield* owner`create sequence attempts`
-  for (const table of ["queues", "messages"]) {
-    yield* owner.unsafe(`create trigger fail before insert or update or delete on restante.${table}
-      for each statement execute function fail()`)
-  }
-  return {
-    attempts: Effect.map(
-      owner<{ readonly n: number }>`select last_value::int4 as n from attempts`,
-      (rows) => rows[0]?.n
-    ),
-    heal: Effect.andThen(owner`drop function fail cascade`, owner`drop sequence attempts`)
-  }
-})
-
 /** What holds for sessions of the role that begin from now on. */
 const altered = (change: string, back: string) =>
   Layer.effectDiscard(Effect.flatMap(PgClient.PgClient, (owner) =>
@@ -223,7 +212,7 @@ const altered = (change: string, back: string) =>
       () => Effect.orDie(owner.unsafe(`alter role ${role.name} ${back}`))
     )))
 
-const changes = Operations.all.filter(({ kind }) => kind === "change")
+const changes = Operations.onPostgres.filter(({ operation }) => operation.kind === "change")
 
 layer(looking, live)((it) => {
   const cuts = {
@@ -233,17 +222,18 @@ layer(looking, live)((it) => {
   for (const fault of ["cutBefore", "cutAfter"] as const) {
     const proxied = Layer.flatMap(
       Layer.effect(Proxy, FaultProxy.make(role.url)),
-      (context) => Layer.merge(Layer.succeedContext(context), victim({ url: Context.get(context, Proxy).url }))
+      (context) => Layer.merge(Layer.succeedContext(context), victims({ url: Context.get(context, Proxy).url }))
     )
     it.layer(proxied)(cuts[fault], (it) => {
-      for (const operation of Operations.all) {
-        it.effect(operation.title, () =>
+      for (const each of Operations.onPostgres) {
+        const { operation } = each
+        it.effect(each.title, () =>
           Effect.gen(function*() {
             const proxy = yield* Proxy
-            const statements = yield* inPlace(operation, ({ call }) => statementsOf(proxy, call))
+            const statements = yield* inPlace(each, ({ call }) => statementsOf(proxy, call))
             assert.isNotEmpty(statements)
             for (const [i, statement] of statements.entries()) {
-              yield* inPlace(operation, (place) =>
+              yield* inPlace(each, (place) =>
                 Effect.gen(function*() {
                   const struck = yield* proxy.strike(ofTheCall, fault, i)
                   const exit = yield* Effect.exit(place.call)
@@ -260,10 +250,11 @@ layer(looking, live)((it) => {
     })
   }
 
-  it.layer(victim())("a backend that is terminated while it works (case 72)", (it) => {
-    for (const operation of Operations.all) {
-      it.effect(operation.title, () =>
-        inPlace(operation, (place) =>
+  it.layer(victims())("a backend that is terminated while it works (case 72)", (it) => {
+    for (const each of Operations.onPostgres) {
+      const { operation } = each
+      it.effect(each.title, () =>
+        inPlace(each, (place) =>
           Effect.gen(function*() {
             const tables = yield* holdTables(place.owner)
             const call = yield* Effect.forkChild(place.call)
@@ -280,10 +271,10 @@ layer(looking, live)((it) => {
     }
   })
 
-  it.layer(victim())("a backend that is terminated while it is idle", (it) => {
-    for (const operation of Operations.all) {
-      it.effect(operation.title, () =>
-        inPlace(operation, (place) =>
+  it.layer(victims())("a backend that is terminated while it is idle", (it) => {
+    for (const each of Operations.onPostgres) {
+      it.effect(each.title, () =>
+        inPlace(each, (place) =>
           Effect.gen(function*() {
             yield* terminate(place.owner)
             yield* isHarmless(place, yield* Effect.exit(place.call))
@@ -296,10 +287,11 @@ layer(looking, live)((it) => {
     "a statement that runs too long (case 71)": { statementTimeout: "100 millis" }
   } as const
   for (const [what, options] of Object.entries(limits)) {
-    it.layer(victim(options))(what, (it) => {
-      for (const operation of Operations.all) {
-        it.effect(operation.title, () =>
-          inPlace(operation, (place) =>
+    it.layer(victims(options))(what, (it) => {
+      for (const each of Operations.onPostgres) {
+        const { operation } = each
+        it.effect(each.title, () =>
+          inPlace(each, (place) =>
             Effect.gen(function*() {
               const tables = yield* holdTables(place.owner)
               const exit = yield* Effect.exit(place.call)
@@ -312,10 +304,11 @@ layer(looking, live)((it) => {
     })
   }
 
-  it.layer(victim())("a conflict that the server reports (rule 6.4)", (it) => {
-    for (const operation of changes) {
-      it.effect(`three times in a row is not noticed: ${operation.title}`, () =>
-        inPlace(operation, (place) =>
+  it.layer(victims())("a conflict that the server reports (rule 6.4)", (it) => {
+    for (const each of changes) {
+      const { operation } = each
+      it.effect(`three times in a row is not noticed: ${each.title}`, () =>
+        inPlace(each, (place) =>
           Effect.gen(function*() {
             const { heal } = yield* failing(place.owner, "40P01", 3)
             const exit = yield* Effect.exit(place.call)
@@ -325,8 +318,8 @@ layer(looking, live)((it) => {
             if (operation.cancels !== true) assert.strictEqual(end, "success")
           })))
 
-      it.effect(`again and again is Unavailable: ${operation.title}`, () =>
-        inPlace(operation, (place) =>
+      it.effect(`again and again is Unavailable: ${each.title}`, () =>
+        inPlace(each, (place) =>
           Effect.gen(function*() {
             const { attempts, heal } = yield* failing(place.owner, "40001", 1_000)
             const exit = yield* Effect.exit(place.call)
@@ -341,7 +334,7 @@ layer(looking, live)((it) => {
 
     it.effect("a deadlock with somebody else's transaction ends one attempt, and the next one succeeds", () =>
       Effect.gen(function*() {
-        const store = yield* Victim
+        const { alone: store } = yield* Victims
         const owner = yield* PgClient.PgClient
         const { recipientId } = yield* store.createQueue()
         const id = MessageId.named("m1")
@@ -368,26 +361,29 @@ layer(looking, live)((it) => {
         yield* Deferred.succeed(go, undefined)
         assert.isTrue(Option.isSome(yield* Fiber.join(call)))
         yield* Fiber.join(other)
-        yield* until(Effect.map(deadlocks, (n) => n === before + 1))
+        // A session tells what it has met some time later, when it is used.
+        const use = Effect.all([store.size(recipientId), store.size(recipientId)], { concurrency: 2 })
+        yield* until(Effect.andThen(use, Effect.map(deadlocks, (n) => n === before + 1)))
         assert.strictEqual(yield* store.size(recipientId), 0)
       }))
   })
 
   const exhausted = {
-    "a pool that is exhausted (rule 7.3)": victim({ poolSize: 1, acquireTimeout: "100 millis" }),
+    "a pool that is exhausted (rule 7.3)": victims({ poolSize: 1, acquireTimeout: "100 millis" }),
     "a server that has no connection left (rule 7.4)": Layer.provide(
-      victim({ poolSize: 2 }),
-      altered("connection limit 1", "connection limit -1")
+      victims({ poolSize: 2 }),
+      // One for each victim.
+      altered("connection limit 2", "connection limit -1")
     )
   }
   for (const [what, layer] of Object.entries(exhausted)) {
     it.layer(layer)(what, (it) => {
-      for (const operation of Operations.all) {
-        it.effect(operation.title, () =>
-          inPlace(operation, (place) =>
+      for (const each of Operations.onPostgres) {
+        it.effect(each.title, () =>
+          inPlace(each, (place) =>
             Effect.gen(function*() {
               const { owner } = place
-              const store = yield* Victim
+              const store = (yield* Victims)[each.way]
               const other = yield* untilAnswered(store.createQueue())
               const ofOther = owner`recipient_id = ${RecipientId.toBytes(other.recipientId)}`
               const lock = yield* hold(owner, owner`select from restante.queues where ${ofOther} for update`)
@@ -406,10 +402,11 @@ layer(looking, live)((it) => {
   }
 
   const readOnly = altered("set default_transaction_read_only = on", "reset default_transaction_read_only")
-  it.layer(Layer.provide(victim(), readOnly))("a server that is read only", (it) => {
-    for (const operation of Operations.all) {
-      it.effect(operation.title, () =>
-        inPlace(operation, (place) =>
+  it.layer(Layer.provide(victims(), readOnly))("a server that is read only", (it) => {
+    for (const each of Operations.onPostgres) {
+      const { operation } = each
+      it.effect(each.title, () =>
+        inPlace(each, (place) =>
           Effect.gen(function*() {
             const exit = yield* Effect.exit(place.call)
             const { end, step } = yield* isHarmless({ ...place, again: place.callBy(yield* Sound) }, exit)
@@ -430,15 +427,16 @@ const killable = Layer.unwrap(Effect.gen(function*() {
   return Layer.mergeAll(
     Layer.succeed(Proxy, proxy),
     Layer.effect(Sound, MsgStore.MsgStore).pipe(Layer.provide(PgMsgStore.layer({ url, poolSize: 4 }))),
-    Layer.effect(Victim, MsgStore.MsgStore).pipe(Layer.provide(PgMsgStore.layer({ url: proxy.url, poolSize: 4 }))),
+    victims({ url: proxy.url, poolSize: 4 }),
     PostgresDatabase.ownerLayer(url)
   )
 })).pipe(Layer.provideMerge(EmbeddedPostgres.layer()))
 
 layer(killable, live)("a server that is killed, and comes back", (it) => {
-  for (const operation of changes) {
-    it.effect(`while it works: ${operation.title} (case 73)`, () =>
-      inPlace(operation, (place) =>
+  for (const each of changes) {
+    const { operation } = each
+    it.effect(`while it works: ${each.title} (case 73)`, () =>
+      inPlace(each, (place) =>
         Effect.gen(function*() {
           const server = yield* EmbeddedPostgres.EmbeddedPostgres
           const tables = yield* holdTables(place.owner)
@@ -454,8 +452,8 @@ layer(killable, live)("a server that is killed, and comes back", (it) => {
         })))
 
     if (operation.steps !== undefined || operation.cancels === true) continue
-    it.effect(`when it has done its work and not said so: ${operation.title} (case 72)`, () =>
-      inPlace(operation, (place) =>
+    it.effect(`when it has done its work and not said so: ${each.title} (case 72)`, () =>
+      inPlace(each, (place) =>
         Effect.gen(function*() {
           const server = yield* EmbeddedPostgres.EmbeddedPostgres
           const proxy = yield* Proxy
@@ -496,7 +494,7 @@ const writeUntilFailure = Effect.fnUntraced(
 
 /** Fills the disk from several fibers, gives it room, and repeats what had failed: everything is there once. */
 const overflowDisk = Effect.fnUntraced(function*(makeRoom: Effect.Effect<unknown, unknown>) {
-  const store = yield* Victim
+  const { together: store } = yield* Victims
   const owner = yield* PgClient.PgClient
   const queue = yield* store.createQueue({ quota: 100_000 })
   const { recipientId } = queue
@@ -544,7 +542,7 @@ if (noDisk === undefined) {
     it.effect("of the log: the server goes down, and what it had accepted is there when it is back", () =>
       Effect.gen(function*() {
         const server = yield* EmbeddedPostgres.EmbeddedPostgres
-        const store = yield* Victim
+        const { together: store } = yield* Victims
         const log = join(server.dataDirectory, "pg_wal")
         const disk = yield* SmallDisk.make(256, statSync(server.dataDirectory))
         yield* server.stop
