@@ -1,7 +1,7 @@
 // Packs every public package as npm would and checks the tarball: that its files match its package.json (publint), and that
 // its types resolve for whoever imports it (attw; ESM only, so the resolutions of CommonJS do not count).
 import { spawnSync } from "node:child_process"
-import { readdirSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 
 const checks = (directory: string) => [
   ["publint", "--strict", "--pack", "npm", directory],
@@ -9,6 +9,8 @@ const checks = (directory: string) => [
 ]
 
 for (const name of readdirSync("packages")) {
+  const manifest: unknown = JSON.parse(readFileSync(`packages/${name}/package.json`, "utf8"))
+  if (typeof manifest === "object" && manifest !== null && "private" in manifest) continue
   for (const [command = "", ...parameters] of checks(`packages/${name}`)) {
     const { error, status, stderr, stdout } = spawnSync(command, parameters, { encoding: "utf8" })
     if (status !== 0) {
