@@ -367,6 +367,19 @@ layer(looking, live)("order", (it) => {
       )
     }))
 
+  it.effect("also of writes by a sender id that is looked up first", () =>
+    Effect.gen(function*() {
+      const { called, store } = yield* makeLab()
+      const queues = yield* makeQueues(10)
+      const calls = yield* forkEach(
+        Arr.range(1, 10).flatMap((i) => queues.map(({ senderId }) => store.write({ senderId }, message(`m${i}`))))
+      )
+      const outcomes = yield* Effect.forEach(calls, (call) => Fiber.join(call))
+      assert.deepStrictEqual(outcomes, Arr.range(1, 10).flatMap((i) => queues.map(() => accepted(i))))
+      // They travel too.
+      assert.isBelow(count(yield* called, "get_senders"), 20)
+    }))
+
   it.effect("also where some of those that travelled are sent again, because the answers were too large together", () =>
     Effect.gen(function*() {
       const lab = yield* makeLab()

@@ -2,7 +2,7 @@
  * The PostgreSQL driver: each operation is one call of one stored function, whose row says what happened.
  */
 import { PgTypes } from "@effect/sql-pg"
-import { Array as Arr, Effect, type Option, Result } from "effect"
+import { Array as Arr, Effect, Option, Result } from "effect"
 import type { Message, MsgStore, MsgStoreDriver, Queue, SenderId } from "restante"
 import { MsgStoreError, RecipientId } from "restante"
 import * as Bytes from "../database/bytes.ts"
@@ -315,14 +315,28 @@ export const make = (
       )
   })
 
+  /** Finds the recipient id of one sender id, which may be unknown. On a lane, so that those who ask go on in their order. */
+  const find = coalesced(lanes?.reads, {
+    operation: "getSender",
+    kind: "read",
+    weigh: weightless,
+    one: (senderId: SenderId) => Effect.map(lookUp([senderId]), (found) => Option.fromNullishOr(found.get(senderId))),
+    many: (senderIds) =>
+      Effect.map(
+        lookUp([...new Set(senderIds)]),
+        (found) => senderIds.map((senderId) => Option.fromNullishOr(found.get(senderId)))
+      )
+  })
+
   const writeAsSender = (senderId: SenderId, message: MsgStoreDriver.StampedMessage, defaultQuota: number) => {
     const known = senders.get(senderId)
-    const afterLookUp = Effect.flatMap(lookUp([senderId]), (found) => {
-      const binding = found.get(senderId)
-      return binding === undefined
-        ? Effect.succeed<Rows.WriteRow>({ outcome: "not_found" })
-        : writeTo(binding.recipientId, { recipientId: binding.recipientId, senderId, message, defaultQuota })
-    })
+    const afterLookUp = Effect.flatMap(
+      find(senderId, senderId),
+      Option.match({
+        onNone: () => Effect.succeed<Rows.WriteRow>({ outcome: "not_found" }),
+        onSome: ({ recipientId }) => writeTo(recipientId, { recipientId, senderId, message, defaultQuota })
+      })
+    )
     return known === undefined
       ? afterLookUp
       : Effect.flatMap(
