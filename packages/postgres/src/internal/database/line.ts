@@ -52,26 +52,30 @@ export class Line<Call, Answer> {
     }
   }
 
-  /** Takes the first that wait and may leave, which are sent then: so many as fit, but at least one. */
+  /** Takes the first that wait and may leave, which are sent then: as many as fit, but at least one. */
   take(
     maxCalls: number,
     maxBytes: number,
     weigh: (call: Call) => number,
     mayLeave: (call: Pending<Call, Answer>) => boolean
-  ): Array<Pending<Call, Answer>> {
+  ): ReadonlyArray<Pending<Call, Answer>> {
     const taken: Array<Pending<Call, Answer>> = []
     const kept: Array<Pending<Call, Answer>> = []
     let bytes = 0
-    for (let first = this.first; first !== undefined && taken.length < maxCalls; first = this.first) {
-      if (mayLeave(first)) {
-        bytes += weigh(first.call)
-        if (taken.length > 0 && bytes > maxBytes) break
-        first.state = "sent"
-        taken.push(first)
-      } else kept.push(first)
-      this.#calls.shift()
+    let passed = 0
+    for (const call of this.#calls) {
+      if (taken.length === maxCalls) break
+      if (call.state === "waiting") {
+        if (mayLeave(call)) {
+          bytes += weigh(call.call)
+          if (taken.length > 0 && bytes > maxBytes) break
+          call.state = "sent"
+          taken.push(call)
+        } else kept.push(call)
+      }
+      passed++
     }
-    this.#calls.unshift(...kept)
+    this.#calls = [...kept, ...this.#calls.slice(passed)]
     this.#size -= taken.length
     return taken
   }
