@@ -12,6 +12,8 @@ const importer = fileURLToPath(new URL("fixtures/packaging/import.ts", import.me
 
 interface Manifest {
   readonly name: string
+  /** Nobody installs it. */
+  readonly private?: boolean
   readonly dependencies?: Readonly<Record<string, string>>
   readonly peerDependencies?: Readonly<Record<string, string>>
 }
@@ -19,7 +21,7 @@ interface Manifest {
 const manifests = readdirSync(packages).map((directory) => {
   const manifest: Manifest = JSON.parse(readFileSync(new URL(`${directory}/package.json`, packages), "utf8"))
   return { directory, ...manifest }
-})
+}).filter((manifest) => manifest.private !== true)
 
 /** The public modules of a package, as somebody imports them. */
 const specifiersOf = ({ directory, name }: { readonly directory: string; readonly name: string }) => [
