@@ -10,16 +10,18 @@ const url = await PostgresDatabase.open()
 
 const postgresSuite = (
   name: string,
-  layer: (url: Redacted.Redacted, limits: MsgStore.Limits) => ReturnType<MsgStoreSuite.Constructor>
+  layer: (url: Redacted.Redacted, limits: MsgStore.Limits) => ReturnType<MsgStoreSuite.Constructor>,
+  // All of them run at the same time on one server. What random histories find is rarely about how it is connected to.
+  options: MsgStoreSuite.SuiteOptions = { histories: 100 }
 ) =>
   MsgStoreSuite.suite(name, (limits) => layer(url, limits), {
     survivesReopen: true,
     empty: (limits) => PostgresDatabase.layerEmpty((url) => layer(url, limits))
-  })
+  }, options)
 
 MsgStoreSuite.suite("memory", (limits) => MsgStore.layerMemory(limits))
 
-postgresSuite("PostgreSQL", (url, limits) => PgMsgStore.layer({ url, ...limits }))
+postgresSuite("PostgreSQL", (url, limits) => PgMsgStore.layer({ url, ...limits }), {})
 
 postgresSuite("PostgreSQL, each call by itself", (url, limits) => PgMsgStore.layer({ url, coalesce: false, ...limits }))
 
